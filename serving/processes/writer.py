@@ -68,6 +68,8 @@ class EngineWriter:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+        elif self._thread.ident is None:
+            self._loop.close()
 
     @property
     def waiting(self) -> int:

@@ -3,6 +3,7 @@
 The model knows nothing: what comes right is the server's doing. Answers keep to their schemas, and calls are made.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -60,6 +61,15 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.fixture
+def _event_loop() -> Iterator[None]:
+    """For a client that makes this thread a loop where it has none, and leaves it open to the garbage collector."""
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        yield
+        asyncio.set_event_loop(None)
+
+
 def test_openais_client_is_given_what_it_parses(url: str) -> None:
     """A schema of a pydantic model, a call that has to be made, several answers with their probabilities, an id."""
     tools: Any = [openai.pydantic_function_tool(Town)]
@@ -100,6 +110,7 @@ def test_langchains_client_has_structured_output(url: str) -> None:
     assert "".join(str(piece.content) for piece in short.stream(ASKED)) == short.invoke(ASKED).content
 
 
+@pytest.mark.usefixtures("_event_loop")
 def test_litellms_client_is_answered(url: str) -> None:
     """As it asks any server of OpenAI's API."""
     import litellm

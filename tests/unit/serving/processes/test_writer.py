@@ -1,5 +1,6 @@
 """Whose turn it is at an engine that is a program of its own."""
 
+import gc
 import threading
 
 from serving.engine.completion import Completion, Event, Finished
@@ -34,3 +35,11 @@ def test_a_flood_is_not_waited_for(first: LoadedGeneration, metrics: ServingMetr
     assert all(ended.acquire(timeout=60) for _ in owners)
     writer.close()
     assert writer.turns[:3] == ["flood", "guest", "flood"]
+
+
+def test_one_that_never_began_leaves_nothing_open(metrics: ServingMetrics) -> None:
+    """As where a service ends while it starts: its loop holds two sockets, told as a warning when they are lost."""
+    writer = NotingWriter(metrics)
+    writer.close()
+    del writer
+    gc.collect()
