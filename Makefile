@@ -34,7 +34,7 @@ test-models: $(STAMP)
 
 # vLLM for CPUs in an environment of its own (6 GB), held to the contract of engines: ten minutes.
 test-vllm: $(STAMP) $(VLLM)/.installed
-	$(BIN)/python -m pytest -k vllm --timeout 1500 tests/integration/test_engines.py
+	$(BIN)/python -m pytest -k vllm --timeout 1500 tests/integration/test_engines.py tests/integration/test_vllm_whole_answers.py
 
 $(VLLM)/.installed: tests/vllm-requirements.txt
 	$(PYTHON) -m venv $(VLLM)

@@ -3,21 +3,26 @@
     python -m benchmarks.serving --vllm PYTHON [--json FILE] [--clients 1 8 32] [--model smollm2]
 
 The demo's model (or SmolLM2-135M, from the packages that the tests install) is served by vLLM behind the door, and by
-the builtin engine. Clients ask without a pause, each for greedy answers of NEW_TOKENS tokens; stretches through the
-door and directly at the engine (at its own port, with its key) alternate, so that whatever else the machine does falls
-on both.
+the builtin engine. Clients ask without a pause, each for greedy answers of NEW_TOKENS tokens, whole or as streams;
+stretches through the door and directly at the engine (at its own port, with its key) alternate, so that whatever else
+the machine does falls on both.
 
-Tokens per second through the door ÷ directly; what the door adds to the 99th percentile of the time of a request for a
-single token; and the builtin engine's tokens per second ÷ vLLM's through the door.
+Tokens per second through the door ÷ directly, of whole answers and of streams; what the door adds to the 99th
+percentile of the time of a request for a single token; and the builtin engine's tokens per second ÷ vLLM's through the
+door, each on one thread: two that wait for each other at every layer stand still whenever the door, the clients or
+vLLM's own processes take a core from one of them. For the time of a request each client asks every PAUSE_S: without a
+pause its answer would wait for those of the others, and the time would be how many they are ÷ how many are answered in
+a second.
 """
 
 import asyncio
-import os
+import itertools
+import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +44,9 @@ from tests.integration.test_serving import Server
 from tests.models import packaged
 
 NEW_TOKENS: Final = 40
-STRETCH_S: Final = 10.0
+STRETCH_S: Final = 5.0
 STRETCHES: Final = 4
+PAUSE_S: Final = 2.0
 PROMPT: Final = "To the Congress of the United States: the year that has passed has been one of"
 MODEL_NAME: Final = ServingSettings().model_name
 
@@ -68,32 +74,70 @@ class Told:
         return self.tokens / self.seconds
 
 
-async def ask_on(place: Place, clients: int, new_tokens: int, told: Told) -> None:
-    """Let so many clients ask one request after the other for a stretch."""
-    body = {"model": place.model, "prompt": PROMPT, "max_tokens": new_tokens, "temperature": 0}
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How clients ask.
+
+    Attributes:
+        clients: at once.
+        new_tokens: of each answer.
+        stream: whether answers come as streams.
+        every_s: from one request of a client to its next; 0: as soon as it is answered.
+    """
+
+    clients: int
+    new_tokens: int = NEW_TOKENS
+    stream: bool = False
+    every_s: float = 0.0
+
+
+async def ask_on(place: Place, manner: Manner, told: Told) -> None:
+    """Let clients ask for a stretch."""
+    body = {"model": place.model, "prompt": PROMPT, "max_tokens": manner.new_tokens, "temperature": 0}
+    if manner.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=place.url, headers=place.headers, timeout=120, limits=limits) as client:
         began = time.monotonic()
 
-        async def one() -> None:
-            while time.monotonic() - began < STRETCH_S:
+        async def one(number: int) -> None:
+            due = began + manner.every_s * number / manner.clients
+            while due - began < STRETCH_S:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
                 asked = time.monotonic()
-                answer = (await client.post("/v1/completions", json=body)).raise_for_status().json()
+                tokens = await _tokens(client, body)
+                told.tokens += tokens
                 told.each.append(time.monotonic() - asked)
-                told.tokens += answer["usage"]["completion_tokens"]
+                due = due + manner.every_s if manner.every_s else time.monotonic()
 
-        await asyncio.gather(*(one() for _ in range(clients)))
+        await asyncio.gather(*(one(number) for number in range(manner.clients)))
         told.seconds += time.monotonic() - began
 
 
-def alternate(places: list[Place], clients: int, new_tokens: int) -> list[Told]:
+async def _tokens(client: httpx.AsyncClient, body: Mapping[str, Any]) -> int:
+    """How many tokens an answer has, which is waited for to its end."""
+    async with client.stream("POST", "/v1/completions", json=body) as response:
+        response.raise_for_status()
+        if not body.get("stream"):
+            return int(json.loads(await response.aread())["usage"]["completion_tokens"])
+        return max([_count(line) async for line in response.aiter_lines()])
+
+
+def _count(line: str) -> int:
+    """The tokens that a line of a stream tells of; 0: it tells of none."""
+    if '"completion_tokens"' not in line:
+        return 0
+    return int((json.loads(line.removeprefix("data:")).get("usage") or {}).get("completion_tokens", 0))
+
+
+def alternate(places: list[Place], manner: Manner) -> list[Told]:
     """What each place answers, in stretches that take turns; the first round of them warms and is not counted."""
     told = [Told() for _ in places]
     for at in range(STRETCHES + 1):
         if at == 1:
             told = [Told() for _ in places]
         for place, here in zip(places, told, strict=True):
-            asyncio.run(ask_on(place, clients, new_tokens, here))
+            asyncio.run(ask_on(place, manner, here))
     return told
 
 
@@ -138,7 +182,7 @@ def main() -> int:
     process = {
         "python": str(chosen.vllm),
         "arguments": ["--dtype", "float32", "--enforce-eager", "--max-model-len", "512"],
-        "environment": ["VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"],
+        "environment": ["VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind", "OMP_NUM_THREADS=1"],
     }
     console, bars, details = Console(), list[Bar](), dict[str, Any]()
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
@@ -146,9 +190,9 @@ def main() -> int:
         with serving(store, engine="vllm", engine_process=process) as server:
             places = [Place(server.url, MODEL_NAME), engine_of(server)]
             rates = _door(places, chosen.clients, bars, details, console)
-        with serving(store, threads=os.cpu_count() or 1) as server:
+        with serving(store, threads=1) as server:
             for clients in chosen.clients:
-                (told,) = alternate([Place(server.url, MODEL_NAME)], clients, NEW_TOKENS)
+                (told,) = alternate([Place(server.url, MODEL_NAME)], Manner(clients))
                 ratio = told.rate / rates[clients]
                 details[f"builtin tokens/s, {clients} clients"] = told.rate
                 bars.append(Bar(name=f"{chosen.model}: builtin / vLLM, {clients} clients", value=ratio, at_least=0.5))
@@ -160,14 +204,16 @@ def _door(
 ) -> dict[int, float]:
     """Measure the door against its engine; the rates through it, by the number of clients."""
     rates = {}
-    for clients in all_clients:
-        through, direct = alternate(places, clients, NEW_TOKENS)
-        rates[clients] = through.rate
-        console.print(f"{clients} clients: {through.rate:.0f} tokens/s through the door, {direct.rate:.0f} directly")
-        details[f"vLLM tokens/s, {clients} clients"] = {"through": through.rate, "direct": direct.rate}
+    for stream, clients in itertools.product((False, True), all_clients):
+        through, direct = alternate(places, Manner(clients, stream=stream))
+        what = f"{'streams' if stream else 'whole answers'}, {clients} clients"
+        if not stream:
+            rates[clients] = through.rate
+        console.print(f"{what}: {through.rate:.0f} tokens/s through the door, {direct.rate:.0f} directly")
+        details[f"vLLM tokens/s, {what}"] = {"through": through.rate, "direct": direct.rate}
         ratio = through.rate / direct.rate
-        bars.append(Bar(name=f"tokens/s through the door / directly, {clients} clients", value=ratio, at_least=0.95))
-    through, direct = alternate(places, max(all_clients), 1)
+        bars.append(Bar(name=f"tokens/s through the door / directly, {what}", value=ratio, at_least=0.95))
+    through, direct = alternate(places, Manner(max(all_clients), new_tokens=1, every_s=PAUSE_S))
     added = float(np.percentile(through.each, 99) - np.percentile(direct.each, 99)) * 1000
     details["one token, median ms"] = [statistics.median(told.each) * 1000 for told in (through, direct)]
     name = f"p99 that the door adds to one token, {max(all_clients)} clients, ms"

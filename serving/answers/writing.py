@@ -90,6 +90,7 @@ class Writing:
         shadow: nobody gets the answers, which must cost the others nothing.
         choices: how many of the wishes are of one prompt.
         trace: of the request.
+        in_pieces: they are looked at before their end.
         on_whole: told the texts once all are whole; None: nobody wants them.
         jobs: the answers, in the order of the wishes.
     """
@@ -103,6 +104,7 @@ class Writing:
     shadow: bool = False
     choices: int = 1
     trace: RequestTrace = NO_REQUEST
+    in_pieces: bool = True
     on_whole: Callable[[Sequence[str]], None] | None = None
     jobs: list[Completion] = field(init=False)
     _listener: Listener[tuple[int, Event]] = field(init=False, default_factory=Listener)
@@ -127,6 +129,8 @@ class Writing:
             lambda event: put((index, event)),
             stop_ids=wish.stop_ids,
             watched=self.watched,
+            # While a generation is watched, first tokens are compared.
+            whole=not self.in_pieces and self.ticket is None,
             trial=self.shadow,
             scored=wish.scored,
             echo=wish.echo,

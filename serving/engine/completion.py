@@ -67,6 +67,7 @@ class Completion:
         owner: whose it is; owners take turns.
         trace: of the request that it is for.
         watched: the generation is a canary.
+        whole: nobody looks at it before its end; an engine may then give it in one piece.
         submitted: when, on the monotonic clock.
         ended: it has had its last event.
         written: how many tokens it has so far, also where it is given up later.
@@ -89,6 +90,7 @@ class Completion:
     owner: str = ""
     trace: RequestTrace = NO_REQUEST
     watched: bool = False
+    whole: bool = False
     submitted: float = field(default_factory=time.monotonic)
     ended: bool = False
     written: int = 0

@@ -35,6 +35,7 @@ class RunningEngine:
         process: that it runs in.
         silence_s: how long it may give nothing while it owes answers.
         tells_tokens: whether it knows vLLM's `return_token_ids`, and can be asked for them.
+        tells_progress: whether it counts the tokens that it has written, so that answers can be waited for as a whole.
         clock: monotonic seconds.
     """
 
@@ -44,6 +45,7 @@ class RunningEngine:
     process: Ending
     silence_s: float
     tells_tokens: bool = False
+    tells_progress: bool = False
     clock: Callable[[], float] = time.monotonic
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _answers: int = 0
@@ -75,12 +77,16 @@ class RunningEngine:
         self._heard = self.clock()
 
     @property
+    def silent_s(self) -> float:
+        """Seconds since it gave anything; 0 while it owes no answer."""
+        return self.clock() - self._heard if self._answers else 0.0
+
+    @property
     def lost(self) -> str:
         """Why it will give no more answers; empty while it may."""
         if ended := self.process.ended:
             return ended
-        silent = self.clock() - self._heard
-        if self._answers and silent > self.silence_s:
+        if (silent := self.silent_s) > self.silence_s:
             return f"it has given nothing for {silent:.0f} s, more than serving.pass_timeout_s ({self.silence_s:g})"
         return ""
 

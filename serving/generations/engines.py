@@ -33,6 +33,8 @@ from serving.settings import ServingSettings
 _log = structlog.get_logger(__name__)
 
 TELL_TOKENS: Final = ("vllm", "sglang")
+TELL_PROGRESS: Final = ("vllm",)
+"""Of others it is not known that they count tokens while an answer is written."""
 VLLM_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What its `--max-lora-rank` may be."""
 
@@ -137,6 +139,7 @@ class EngineLoader:
                 begun.ending,
                 self.settings.pass_timeout_s,
                 tells_tokens=self.settings.engine in TELL_TOKENS,
+                tells_progress=self.settings.engine in TELL_PROGRESS,
             )
             yield running, known
             self._running[running] = begun.made

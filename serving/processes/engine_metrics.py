@@ -100,7 +100,7 @@ class EngineMetrics:
     async def _ask(self, engine: RunningEngine) -> _Said:
         try:
             async with asyncio.timeout(WITHIN_S):
-                text = await _text(engine)
+                text = await metrics_text(engine)
             if text is None:
                 return _Said(self._clock(), (), has=False)
             return _Said(self._clock(), await run_in_threadpool(_read, text))
@@ -118,8 +118,13 @@ def _number(pair: tuple[int, RunningEngine]) -> int:
     return pair[0]
 
 
-async def _text(engine: RunningEngine) -> str | None:
-    """What an engine's `/metrics` gives; None: it has none."""
+async def metrics_text(engine: RunningEngine) -> str | None:
+    """What an engine's `/metrics` gives; None: it has none.
+
+    Raises:
+        httpx.HTTPError: it does not answer so.
+        ValueError: it gives more than MOST_BYTES.
+    """
     # Unpacked, a small answer may be any size: it is asked for as it is, and taken in as it comes.
     headers = {
         "authorization": f"Bearer {engine.key}",

@@ -18,6 +18,7 @@ from serving.errors import EngineLost, Failed, NotReady, QueueFull, RequestError
 from serving.metrics import ServingMetrics
 from serving.processes.answer_text import AnswerText
 from serving.processes.asking import answer, body_of
+from serving.processes.engine_progress import EngineProgress
 from serving.processes.prompt_scores import prompt_scores
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +47,8 @@ class EngineWriter:
         self._waiting: FairQueue[Completion] = FairQueue(at_once)
         self._writing: dict[Completion, asyncio.Task[None]] = {}
         self._ending = False
+        self._progress = EngineProgress()
+        self._looks = set[asyncio.Task[None]]()
         self._clients: WeakKeyDictionary[RunningEngine, httpx.AsyncClient] = WeakKeyDictionary()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="engine-writer", daemon=True)
@@ -117,6 +120,7 @@ class EngineWriter:
             left, tasks = [*self._waiting.clear(), *self._writing], list(self._writing.values())
         for job in left:
             job.fail(NotReady(ENDING))
+        tasks += self._looks
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -124,10 +128,15 @@ class EngineWriter:
             await client.aclose()
 
     def _sweep(self) -> None:
-        """Stop what nobody wants any more; a stream that gives nothing would not notice."""
+        """Stop what nobody wants any more, and look after engines that owe whole answers: neither shows by itself."""
         for job, task in list(self._writing.items()):
+            engine = job.generation.engine
             if job.cancelled:
                 task.cancel()
+            elif job.whole and engine is not None and self._progress.is_due(engine):
+                look = self._loop.create_task(self._progress.look(engine))
+                self._looks.add(look)
+                look.add_done_callback(self._looks.discard)
         self._loop.call_later(SWEEP_S, self._sweep)
 
     def _begin(self, at_once: tuple[Completion, ...] = ()) -> None:
@@ -177,11 +186,12 @@ class EngineWriter:
             if not job.max_tokens:
                 _tell(job, [Finished("length", 0)])
                 return
-            pieces = answer(client, body_of(job, engine), job.trace)
+            body = body_of(job, engine)
+            pieces = answer(client, body, job.trace)
             async with aclosing(pieces):
                 async for piece in pieces:
                     engine.heard()
-                    if job.first_token_at is None:
+                    if job.first_token_at is None and body["stream"]:
                         job.first_token_at = time.monotonic()
                         self._metrics.first_token(job)
                     _tell(job, text.take(piece))

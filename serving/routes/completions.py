@@ -149,6 +149,7 @@ class CompletionRoutes:
             ticket=chosen.ticket,
             choices=body.choices,
             trace=request.scope["trace"],
+            in_pieces=bool(body.stream),
             watched=chosen.is_canary,
             shadow=chosen.is_shadow,
         )

@@ -47,14 +47,14 @@ def served(store: GenerationStore, *more: str, **settings: Any) -> Iterator[Serv
 
 
 @contextmanager
-def served_by_vllm(store: GenerationStore) -> Iterator[Server]:
+def served_by_vllm(store: GenerationStore, pass_timeout_s: float = 120) -> Iterator[Server]:
     """A serving process whose engines are vLLM's, on a CPU."""
     process = {
         "python": str(VLLM_PYTHON),
         "arguments": ["--dtype", "float32", "--enforce-eager", "--max-model-len", "4096"],
         "environment": ["VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"],
     }
-    with running(Server(store.root, engine="vllm", engine_process=process, pass_timeout_s=120)) as server:
+    with running(Server(store.root, engine="vllm", engine_process=process, pass_timeout_s=pass_timeout_s)) as server:
         yield server
 
 

@@ -36,6 +36,15 @@ def test_a_plain_request_says_what_engines_could_take_otherwise(first: LoadedGen
     assert body_of(job(first), an_engine(tells_tokens=True))["return_token_ids"] is True
 
 
+def test_an_answer_that_nobody_looks_at_before_its_end_is_asked_for_whole(first: LoadedGeneration) -> None:
+    """Of an engine that tells meanwhile that it works; of any other the pieces do."""
+    body = body_of(job(first, whole=True), an_engine(tells_progress=True))
+    assert body["stream"] is False
+    assert "stream_options" not in body
+    assert body_of(job(first, whole=True), an_engine())["stream"] is True
+    assert body_of(job(first), an_engine(tells_progress=True))["stream"] is True
+
+
 def an_engine(**more: Any) -> RunningEngine:
     """One that nobody asks."""
     return RunningEngine("http://engine", "m@g0001", "key", NoProcess(), 60.0, **more)
@@ -71,12 +80,12 @@ def test_all_that_steers_a_draw_is_sent(first: LoadedGeneration) -> None:
     assert body_of(job(first, stop_ids=frozenset()), an_engine())["ignore_eos"] is True
 
 
-def ask(respond: Callable[[httpx.Request], httpx.Response]) -> list[EnginePiece | Finished]:
+def ask(respond: Callable[[httpx.Request], httpx.Response], *, whole: bool = False) -> list[EnginePiece | Finished]:
     """All pieces of the answer that an engine gives."""
 
     async def gather() -> list[EnginePiece | Finished]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(respond), base_url="http://engine") as client:
-            return [piece async for piece in answer(client, {"model": "m"})]
+            return [piece async for piece in answer(client, {"model": "m", "stream": not whole})]
 
     return anyio.run(gather)
 
@@ -87,6 +96,46 @@ def stream(*events: dict[str, Any] | str) -> Callable[[httpx.Request], httpx.Res
     # What begins with a colon is a comment, which servers send to keep a connection.
     content = "".join(f"{line}\n\n" if line.startswith(":") else f"data: {line}\n\n" for line in lines).encode()
     return lambda _: httpx.Response(200, content=content)
+
+
+def at_once(answered: object) -> Callable[[httpx.Request], httpx.Response]:
+    """An engine that gives this for an answer."""
+    return lambda _: httpx.Response(200, content=orjson.dumps(answered))
+
+
+def test_an_answer_that_comes_at_once_is_one_piece_and_an_end() -> None:
+    """With its tokens and scores as a piece of a stream has them."""
+    choice = {"text": "ab", "token_ids": [5, 6], "finish_reason": "stop", "logprobs": {"tokens": ["a", "b"]}}
+    answered = {"choices": [choice], "usage": {"completion_tokens": 3}}
+    assert ask(at_once(answered), whole=True) == [
+        EnginePiece("ab", (5, 6), {"tokens": ["a", "b"]}),
+        Finished("stop", 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        [],
+        {"choices": []},
+        {"choices": [{"text": "a", "finish_reason": "stop"}]},
+        {"choices": [{"text": "a", "finish_reason": "stop"}] * 2, "usage": {"completion_tokens": 2}},
+        {"choices": [{"text": "a", "finish_reason": "stop"}], "usage": {"completion_tokens": None}},
+        {"choices": ["a"], "usage": {"completion_tokens": 1}},
+    ],
+)
+def test_an_answer_of_another_shape_is_an_error(answered: object) -> None:
+    """None of it passes for an answer."""
+    with pytest.raises(Failed, match="another shape"):
+        ask(at_once(answered), whole=True)
+
+
+@pytest.mark.parametrize("reason", [None, "abort"])
+def test_an_answer_at_once_that_was_given_up_is_an_error(reason: str | None) -> None:
+    """Its engine ends it so when it is ended itself."""
+    choice = {"text": "a", "finish_reason": reason}
+    with pytest.raises(EngineLost):
+        ask(at_once({"choices": [choice], "usage": {"completion_tokens": 1}}), whole=True)
 
 
 def piece(text: str, finish: str | None = None) -> dict[str, Any]:
