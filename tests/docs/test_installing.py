@@ -16,7 +16,7 @@ from tests.docs.test_docs import DEPLOYED, DOCUMENTS, ROOT, SOURCES
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINNED = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
 # Read by transformers where a model needs it; no part of an installation.
-FOR_SOME_MODELS = {"sentencepiece", "protobuf", "tiktoken"}
+FOR_SOME_MODELS = {"sentencepiece", "protobuf", "tiktoken", "pillow"}
 # Of an environment of their own.
 ENGINES = {"vllm"}
 # What fsspec reaches one kind of object store with.
