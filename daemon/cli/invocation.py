@@ -71,6 +71,15 @@ class Invocation:
             others = [mistake for mistake in error.mistakes if mistake.key != "model.path" or mistake.place]
             raise BadSettings([_no_file(), *others]) from None
 
+    def whereabouts(self) -> "Settings | None":
+        """Settings that say where state is kept, also where they have mistakes; None where nothing does."""
+        from daemon.settings.mistakes import BadSettings
+
+        try:
+            return self._settings_to_reach()[0]
+        except BadSettings:
+            return None
+
     @contextmanager
     def control(self, ask: Callable[..., Any]) -> Iterator["Control"]:
         """Who answers: the running daemon, also where the settings on disk have mistakes; else the store itself.

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+from daemon.control.asker import whose_word
 from daemon.errors import Refused
 from daemon.settings.tree import Settings
 from memory.store import Store
@@ -28,5 +29,6 @@ def begin_anew(settings: Settings) -> None:
     with suppress(FileNotFoundError):
         made.unlink()
     # Closed before it is renamed: SQLite knows its write-ahead log by the database's name.
-    Store.open(made, settings.memory).close()
+    with Store.open(made, settings.memory) as store:
+        store.audit.note("begin_anew", {}, who=whose_word())
     made.replace(path)

@@ -41,6 +41,7 @@ class BackfillOutcome:
         without_key: documents that tell nobody as theirs.
         waiting: bytes at the ends of files that wait, as what they belong to may still be written.
         errors: what could not be read.
+        noted: whether the audit log has a line of it: from the first batch on.
     """
 
     fields: Fields = field(default_factory=dict)
@@ -48,6 +49,7 @@ class BackfillOutcome:
     without_key: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    noted: bool = False
 
     def add(self, appended: Appended) -> None:
         """Count one batch."""
@@ -186,6 +188,10 @@ class _Run:
         streams, outcome = self.settings.streams, self.outcome
         _refuse_when_full(self.store, streams, before_stream=self.plan.before_stream)
         _refuse_flood(batch, streams, path)
+        # Not before there is something: a file that grows may be given every minute, mostly for nothing.
+        if not outcome.noted:
+            outcome.noted = True
+            self.store.audit.note("backfill", self.plan.audit_detail(), who=self.plan.who)
         keep = streams.dead_letter_topic is not None
         outcome.add(self.store.append(batch, before_stream=self.plan.before_stream, keep_unpublished=keep))
         outcome.without_key += sum(document.key is None for document in batch.documents)

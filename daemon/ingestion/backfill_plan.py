@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from daemon.errors import BadRequest
 from daemon.ingestion.backfill_fields import UNNAMED, Fields, fields_of
 from streams.file_kinds import Look
-from streams.files.opened_file import is_kept, shown_path
+from streams.files.opened_file import STDIN, is_kept, shown_path
 from streams.files.splitting import Split
 from streams.settings import StreamsSettings
 from streams.topic_settings import TopicFormat
@@ -19,6 +20,7 @@ TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".log", 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 # A Kafka topic's longest: what is read is stored under its file's name as under a topic's.
 LONGEST_NAME = 249
+PATHS_NOTED = 20
 GROWS_SECONDS = 60.0
 """A text that was changed within this time may still be written."""
 
@@ -36,6 +38,7 @@ class BackfillPlan:
         how: what one document of a plain text is.
         name: of standard input.
         ended: whether files are taken to their last byte, also where they seem to be still written.
+        who: asks for it, for the audit log.
     """
 
     paths: Sequence[str]
@@ -46,6 +49,12 @@ class BackfillPlan:
     how: Split = "paragraph"
     name: str = "stdin"
     ended: bool = False
+    who: str = "riverkeep backfill"
+
+    def audit_detail(self) -> dict[str, Any]:
+        """What the audit log says of it; a pattern may stand for very many files."""
+        shown = [shown_path(path) if path != STDIN else self.name for path in self.paths]
+        return {"paths": shown[:PATHS_NOTED], "files": len(shown), "before_stream": self.before_stream}
 
     def formats(self, looks: Mapping[str, Look], streams: StreamsSettings) -> dict[str, TopicFormat]:
         """What a record of each file is.

@@ -83,11 +83,11 @@ def add(
     # What is no UTF-8 becomes signs that no key may have.
     secret = sys.stdin.buffer.read(MOST_BYTES).decode(errors="replace").strip(INVISIBLE) if existing else None
     made = not path.exists()
-    try:
-        with _writing(path):
+    with _noted(invocation, "keys_add", path, {"name": name, "limits": named, "in_use_already": existing}):
+        try:
             added = add_key(path, name, named, secret)
-    except KeyNotAdded as error:
-        raise BadRequest(str(error)) from None
+        except KeyNotAdded as error:
+            raise BadRequest(str(error)) from None
     if as_json:
         print_json({"name": name, "file": path, "key": added.secret, "limits": named, "replaced_line": added.replaced})
     elif secret is None:
@@ -143,11 +143,11 @@ def revoke(invocation: Invocation, name: str, *, file: Path | None, as_json: boo
     from serving.keys.key_file import UnknownKey, revoke_key
 
     path = _file(invocation, file)
-    try:
-        with _writing(path):
+    with _noted(invocation, "keys_revoke", path, {"name": name}):
+        try:
             left = revoke_key(path, name)
-    except UnknownKey as error:
-        raise UnknownThing(str(error)) from None
+        except UnknownKey as error:
+            raise UnknownThing(str(error)) from None
     if as_json:
         print_json({"name": name, "file": path, "left": left})
         return
@@ -175,6 +175,32 @@ def _file(invocation: Invocation, file: Path | None) -> Path:
             "serving.api_key_file is not set, so that nobody needs a key. Name the file there, or here with --file."
         )
     return path
+
+
+@contextmanager
+def _noted(invocation: Invocation, what: str, path: Path, detail: dict[str, Any]) -> Iterator[None]:
+    """Note in the audit log what is done to the keys, before it is done; and that it was refused, if so."""
+    from serving.errors import ServingError
+    from streams.files.opened_file import shown_path
+
+    detail = {**detail, "file": shown_path(path)}
+    _note(invocation, what, detail)
+    try:
+        with _writing(path):
+            yield
+    except (DaemonError, ServingError, OSError) as error:
+        _note(invocation, f"{what}_refused", {**detail, "reason": str(error)})
+        raise
+
+
+def _note(invocation: Invocation, what: str, detail: dict[str, Any]) -> None:
+    """A line in the audit log, or a sentence on why there is none: keys are changed without a memory too."""
+    from daemon.control.noted_command import note_command
+
+    settings = invocation.whereabouts()
+    missing = "no settings here say where it is" if settings is None else note_command(settings, what, detail)
+    if missing:
+        say(f"The audit log has no line of this ({what.replace('_', ' ')}): {missing}.")
 
 
 @contextmanager

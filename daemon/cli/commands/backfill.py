@@ -78,6 +78,7 @@ def backfill(
     JSON records have the fields of the topics in the settings (text_field, key_field, …): where topics differ, say
     which with --like. A field that is named here wins. Text without a key cannot be found by `riverkeep forget`.
     """
+    from daemon.control.asker import whose_word
     from daemon.ingestion.backfill import backfill as read
     from daemon.ingestion.backfill_fields import describe
     from daemon.ingestion.backfill_plan import BackfillPlan
@@ -91,6 +92,7 @@ def backfill(
         how=split,
         name=name,
         ended=ended,
+        who=whose_word(),
     )
     settings = invocation.settings()
 

@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
 from daemon.control.asker import asker
 from daemon.control.audited import AuditedControl
+from daemon.control.operations import OPERATIONS
 from daemon.control.protocol import Control
 from daemon.control.without_daemon import StoreControl
 from daemon.errors import Refused, UnknownThing
 from memory.errors import StoreDamaged
+from tests.unit.daemon.control.test_operations import call_of
 from tests.unit.daemon.fakes import FakeControl
 from tests.unit.daemon.rooms import World, world
 
@@ -47,6 +50,17 @@ def test_what_changes_something_is_noted_with_whose_word_it_was(here: World, con
         ("resume_rounds", "ada@host", {}),
     ]
     assert [line["what"] for line in control.audit(limit=2)] == ["resume_rounds", "pause_rounds"]
+
+
+def test_every_operation_that_changes_something_is_noted_and_no_other(here: World) -> None:
+    """By the table of operations: a new one is noted without a word about it."""
+    audited = AuditedControl(cast("Control", Mock()), here.store)
+    before = len(here.store.audit.latest(500))
+    for operation in OPERATIONS:
+        getattr(audited, operation.name)(**call_of(operation))
+    assert [line.what for line in reversed(here.store.audit.latest(500))][before:] == [
+        operation.name for operation in OPERATIONS if operation.writes
+    ]
 
 
 def test_what_is_refused_is_noted_twice(here: World, control: Control) -> None:
