@@ -12,7 +12,7 @@ from daemon.assembly.loops import Loops
 from daemon.assembly.rooms import OpenedRooms
 from daemon.lifecycle.supervised_threads import Health, State
 from daemon.rounds.current import ROUND_PHASES, PhaseWork
-from daemon.settings.triggers import TriggerSettings
+from daemon.settings.tree import Settings
 from memory.errors import StoreError
 from memory.store import Store
 
@@ -37,6 +37,8 @@ class Live:
         rounds_paused: whether a person lets no round begin by itself; None while the memory cannot be read.
         learner_bytes: main memory that the learner holds; 0 between rounds, None where it cannot be seen.
         memory_usable: whether the database can be read and written.
+        watch_lasts: how long a generation has been watched in traffic, by the clock on the wall, as a share of the
+            deadline; 0 while none is, None while the memory cannot be read.
     """
 
     parts: tuple[Health, ...]
@@ -53,6 +55,7 @@ class Live:
     learner_bytes: int | None = 0
     round_work: PhaseWork | None = None
     memory_usable: bool = True
+    watch_lasts: float | None = 0.0
 
 
 class LiveState(Collector):
@@ -84,7 +87,8 @@ def read_live(shared: Shared, opened: OpenedRooms, loops: Loops) -> Live:
     """How a service is now, from what its parts say without being kept waiting."""
     progress, status = shared.current.progress, None if loops.serving is None else loops.serving.status
     swap = None if status is None else status.facts.get("swap_seconds")
-    fresh_until_round, rounds_paused = _what_rounds_wait_for(opened.rooms.store, shared.settings.now.triggers)
+    settings, store = shared.settings.now, opened.rooms.store
+    fresh_until_round, rounds_paused, watch_lasts = what_rounds_wait_for(store, settings)
     return Live(
         parts=shared.watchers.healths(),
         round_number=None if progress is None else progress.number,
@@ -100,16 +104,25 @@ def read_live(shared: Shared, opened: OpenedRooms, loops: Loops) -> Live:
         rounds_paused=rounds_paused,
         learner_bytes=loops.learner.resident,
         memory_usable=not opened.memory.trouble,
+        watch_lasts=watch_lasts,
     )
 
 
-def _what_rounds_wait_for(store: Store, triggers: TriggerSettings) -> tuple[float | None, bool | None]:
-    """How much of a round's volume is fresh, and whether rounds are paused; not known without the memory."""
+def what_rounds_wait_for(store: Store, settings: Settings) -> tuple[float | None, bool | None, float | None]:
+    """How much of a round's volume is fresh, whether rounds are paused, and how much of its time a watch has lasted.
+
+    None of it is known without the memory.
+    """
     try:
-        counts, pause = store.counts(), store.rounds.paused()
+        counts, pause, canary = store.counts(), store.rounds.paused(), store.canaries.watched()
     except StoreError:
-        return None, None
-    return triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens), pause is not None
+        return None, None, None
+    lasts = 0.0 if canary is None else max(0.0, store.file.clock() - canary.since)
+    return (
+        settings.triggers.share_of_volume(counts.fresh_samples, counts.fresh_tokens),
+        pause is not None,
+        lasts / settings.serving.canary.deadline_seconds,
+    )
 
 
 def _round(live: Live) -> Iterable[Metric]:
@@ -158,6 +171,10 @@ def _where_known(live: Live) -> Mapping[str, tuple[str, float | None]]:
         "riverkeep_rounds_paused": (
             "1 while no round begins by itself, by a person's word.",
             live.rounds_paused,
+        ),
+        "riverkeep_canary_watch_ratio": (
+            "How long a generation has been watched in traffic, in deadlines (`serving.canary`); 0: none is.",
+            live.watch_lasts,
         ),
     }
 

@@ -58,6 +58,7 @@ def test_a_round_in_progress_and_what_answers_are_shown() -> None:
         answering_generation=1,
         swap_seconds=0.5,
         rounds_paused=True,
+        watch_lasts=0.5,
     )
     registry.register(LiveState(lambda: during))
     shown = {
@@ -70,6 +71,7 @@ def test_a_round_in_progress_and_what_answers_are_shown() -> None:
         "answering_generation": 1,
         "last_swap_seconds": 0.5,
         "rounds_paused": 1,
+        "canary_watch_ratio": 0.5,
     }
     assert {name: registry.get_sample_value(f"riverkeep_{name}") for name in shown} == shown
     phases = {phase: registry.get_sample_value("riverkeep_round_phase", {"phase": phase}) for phase in ROUND_PHASES}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from checkpoints.generation_store import GenerationStore
+from daemon.assembly.live_metrics import what_rounds_wait_for
 from daemon.lifecycle.shutdown import Shutdown
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Wait
@@ -127,6 +128,16 @@ class Watching:
 def watching(here: World) -> Watching:
     """A watch over generation 1."""
     return Watching(here, Serving())
+
+
+def test_how_long_a_watch_lasts_is_known_by_the_clock_on_the_wall(here: World) -> None:
+    """As a share of its deadline, also where nobody looks at it; once it has ended there is none."""
+    canary = here.store.canaries.watched()
+    assert canary is not None
+    here.store.file.clock = lambda: canary.since + 2_500
+    assert what_rounds_wait_for(here.store, here.settings)[2] == 2.5
+    here.store.canaries.roll_back(canary.generation, by="a test")
+    assert what_rounds_wait_for(here.store, here.settings)[2] == 0
 
 
 def pointed(here: World) -> tuple[int, int | None]:
