@@ -58,16 +58,25 @@ class Asker:
         self._read = self._reserved = 0
         self._counted = False
 
-    def knock(self) -> None:
+    def knock(self, *, for_answer: bool) -> None:
         """Take a request, before anything is done for it.
+
+        Args:
+            for_answer: whether it is to have one: what is left of tokens and of answers at once then counts too.
 
         Raises:
             LimitReached: the key may take none now.
         """
         if self._meter is not None:
             # The request last: one that is refused for another reason is none.
-            self._refuse(self._meter.refusal() or self._meter.count_request())
+            self._refuse((self._meter.refusal() if for_answer else None) or self._meter.count_request())
             self._counted = True
+
+    def give_back(self) -> None:
+        """The request was none after all: the server could not do what it was for."""
+        if self._meter is not None and self._counted:
+            self._meter.return_request()
+        self._counted = False
 
     @contextmanager
     def admitted(self, jobs: Sequence[Asked]) -> Iterator[None]:
@@ -99,9 +108,7 @@ class Asker:
             yield
         except RequestError:
             self._end(used=None)
-            if self._counted:
-                meter.return_request()
-            self._counted = False
+            self.give_back()
             raise
 
     def leave(self, status: int, *, counted: bool) -> None:
@@ -109,7 +116,7 @@ class Asker:
 
         Args:
             status: with which it was answered.
-            counted: whether it was one for an answer.
+            counted: whether it was one that takes of a key's limits.
         """
         if self._meter is None or self._metrics is None:
             return

@@ -30,9 +30,11 @@ CANARY_ROUTE: Final = "/v1/riverkeep/canary"
 PROBED_ROUTES: Final = OPEN_ROUTES | {"/v1/riverkeep/generation", CANARY_ROUTE}
 MODEL_ROUTE: Final = "/v1/models/{model:path}"
 ANSWER_ROUTES: Final = frozenset({"/v1/completions", "/v1/chat/completions", "/v1/classify"})
-"""What takes of a key's limits; to ask how things are takes nothing."""
+"""What takes of all of a key's limits; to ask how things are takes nothing."""
+FEEDBACK_ROUTE: Final = "/v1/feedback"
+"""It writes to the disk: what takes of a key's requests, and of nothing else."""
 STATE_ROUTES: Final = frozenset({MODEL_ROUTE, "/v1/models", "/v1/riverkeep/generation", CANARY_ROUTE})
-ROUTES: Final = OPEN_ROUTES | ANSWER_ROUTES | STATE_ROUTES | {"/v1/feedback"}
+ROUTES: Final = OPEN_ROUTES | ANSWER_ROUTES | STATE_ROUTES | {FEEDBACK_ROUTE}
 OTHER_ROUTES: Final = "other"
 
 
@@ -77,7 +79,7 @@ class Guard:
         try:
             await self._answer(scope, receive, exchange)
         finally:
-            exchange.asker.leave(exchange.status, counted=_asks(scope))
+            exchange.asker.leave(exchange.status, counted=_is_limited(scope))
             self._count(scope, exchange, time.perf_counter() - started)
 
     def _count(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
@@ -90,8 +92,8 @@ class Guard:
         try:
             exchange.asker = scope["asker"] = self._askers.asker(self._require_key(scope))
             _require_entrance(scope)
-            if _asks(scope):
-                exchange.asker.knock()
+            if _is_limited(scope):
+                exchange.asker.knock(for_answer=scope["path"] in ANSWER_ROUTES)
             await self._app(scope, receive, exchange.send)
         except RequestError as error:
             await exchange.fail(error, scope, receive)
@@ -128,9 +130,9 @@ class Guard:
         return key
 
 
-def _asks(scope: Scope) -> bool:
-    """Whether a request is for an answer."""
-    return scope["path"] in ANSWER_ROUTES and scope["method"] == "POST"
+def _is_limited(scope: Scope) -> bool:
+    """Whether a request takes of its key's limits."""
+    return scope["path"] in ANSWER_ROUTES | {FEEDBACK_ROUTE} and scope["method"] == "POST"
 
 
 def _by_probes(scope: Scope) -> bool:

@@ -16,7 +16,7 @@ class KeyLimits(BaseModel):
         None,
         ge=1,
         le=MOST,
-        description="Requests for answers a minute; as many may come at once after a minute's rest.",
+        description="Requests for answers and of feedback a minute; as many may come at once after a minute's rest.",
     )
     tokens_per_minute: int | None = Field(
         None,

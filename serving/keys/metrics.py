@@ -21,7 +21,7 @@ class KeyMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
             "riverkeep_serving_key_requests",
-            "Requests for answers, by the name of the key that asked and the class of the status code.",
+            "Requests for answers and of feedback, by the name of the key that asked and the class of the status code.",
             ["key", "code"],
             registry=registry,
         )

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.answers.body import Bodies
+from serving.errors import NotReady
 from serving.feedback.register import LONGEST_USER, AnswerRegister, Said
 from serving.routes.parts import Parts, read_body
 from serving.routes.responses import json_response
@@ -38,7 +39,12 @@ class FeedbackRoute:
         """Write down what is said of an answer; it is durable before this is answered."""
         body, _ = await read_body(self._bodies, request, FeedbackRequest)
         said = Said(body.id, body.verdict, body.correction, body.user, giver=_giver(request))
-        origin = await run_in_threadpool(self._answers.take, said)
+        try:
+            origin = await run_in_threadpool(self._answers.take, said)
+        except NotReady:
+            # Whoever sends it again when there is room has sent it once.
+            request.scope["asker"].give_back()
+            raise
         answer = {
             "object": "feedback",
             "id": body.id,

@@ -54,7 +54,7 @@ class World:
     def asker(self, name: str = "alice") -> Asker:
         """One who has come in with a key."""
         asker = self.askers.asker(KeyEntry(name, b""))
-        asker.knock()
+        asker.knock(for_answer=True)
         return asker
 
     def count(self, name: str, **labels: str) -> float | None:
@@ -169,7 +169,7 @@ def test_without_keys_nothing_is_counted() -> None:
     """Nobody is anybody."""
     asker = World(requests_per_minute=1, at_once=1).askers.asker(None)
     for _ in range(3):
-        asker.knock()
+        asker.knock(for_answer=True)
         begin(asker, Task([[1]], most=1))
         asker.leave(200, counted=True)
     assert asker.headers() == {}

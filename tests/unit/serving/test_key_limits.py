@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from serving.engine.loaded import LoadedGeneration
+from serving.feedback.spool import take
 from serving.keys.key_file import add_key
 from serving.keys.limits import KeyLimits
 from tests.unit.serving.conftest import Served
@@ -49,6 +50,40 @@ def test_a_limit_is_told_as_openai_tells_it(serve: Serve, first: LoadedGeneratio
     assert served.count("key_refusals_total", key="alice", limit="requests_per_minute") == 1
     # To ask how things are takes nothing, and is always answered.
     assert served.client.get("/v1/models", headers=alice).status_code == 200
+
+
+def test_feedback_takes_of_the_requests_alone(
+    serve: Serve, first: LoadedGeneration, key_file: Path, tmp_path: Path
+) -> None:
+    """Where tokens are used up it is taken; beyond its requests it is refused with a time, and not written down."""
+    alice = header(key_file, "alice", requests_per_minute=3, tokens_per_day=1)
+    served = serve(first, key_file, state=tmp_path / "state")
+    answer = served.client.post("/v1/completions", json=PROMPT, headers=alice).json()["id"]
+    assert served.client.post("/v1/completions", json=PROMPT, headers=alice).json()["error"]["type"] == (
+        "insufficient_quota"
+    )
+    said = {"id": answer, "verdict": "reject"}
+    given = [served.client.post("/v1/feedback", json=said, headers=alice) for _ in range(3)]
+    assert [response.status_code for response in given] == [200, 200, 429]
+    assert given[2].json()["error"]["code"] == "rate_limit_exceeded"
+    assert 1 <= int(given[2].headers["retry-after"]) <= 20
+    assert given[1].headers["x-ratelimit-remaining-requests"] == "0"
+    waiting = take(tmp_path / "state", 0)
+    assert waiting is not None
+    assert len(list(waiting.lines())) == 2
+    assert served.count("key_refusals_total", key="alice", limit="requests_per_minute") == 1
+    assert served.count("key_requests_total", key="alice", code="2xx") == 3
+
+
+def test_feedback_that_cannot_be_written_down_takes_nothing(
+    serve: Serve, first: LoadedGeneration, key_file: Path
+) -> None:
+    """As a request that a full queue refuses; one that says something wrong counts."""
+    alice = header(key_file, "alice", requests_per_minute=1)
+    client = serve(first, key_file, state=None).client
+    said = {"id": "cmpl-" + "0" * 56, "verdict": "reject"}
+    statuses = [client.post("/v1/feedback", json=body, headers=alice).status_code for body in (said, said, {}, said)]
+    assert statuses == [503, 503, 400, 429]
 
 
 def test_a_quota_that_is_used_up_is_not_tried_again(serve: Serve, first: LoadedGeneration, key_file: Path) -> None:
