@@ -14,6 +14,7 @@ from serving.answers.messages import read_messages
 from serving.answers.tools import ForcedCall, Tool, call_schema, read_choice, read_tools
 from serving.engine.completion import Finish
 from serving.engine.defaults import Defaults
+from serving.engine.grammar_state import WantedFormat
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.engine.scores import TokenScore
@@ -121,6 +122,11 @@ class TextRequest(BaseModel):
 def _without_false(value: object) -> object:
     """Chats have a bool by this name, whose false asks for nothing here too."""
     return None if value is False else value
+
+
+def wanted_format(body: TextRequest) -> WantedFormat | None:
+    """What a request's `response_format` asks for; None: nothing."""
+    return None if body.response_format is None else WantedFormat(body.response_format)
 
 
 class CompletionRequest(TextRequest):

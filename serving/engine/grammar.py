@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from serving.engine.grammar_state import Grammar, GrammarState
+from serving.engine.grammar_state import Grammar, GrammarState, WantedFormat
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
 
@@ -30,7 +30,7 @@ class GrammarCompiler:
         self._of: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def compile(self, generation: LoadedGeneration, schema: str) -> Grammar:
+    def compile(self, generation: LoadedGeneration, wanted: WantedFormat) -> Grammar:
         """The grammar of a schema, for a generation's vocabulary. Takes up to seconds.
 
         Raises:
@@ -42,16 +42,16 @@ class GrammarCompiler:
         with self._lock:
             compiler = self._of.get(generation.tokenizer)
             if compiler is None:
-                compiler = self._of[generation.tokenizer] = _compiler(xgrammar, generation)
+                compiler = self._of[generation.tokenizer] = _compiler(xgrammar, generation, wanted.param)
         try:
-            compiled = compiler.compile_json_schema(schema, strict_mode=False, max_whitespace_cnt=MOST_BLANKS)
+            compiled = compiler.compile_json_schema(wanted.schema, strict_mode=False, max_whitespace_cnt=MOST_BLANKS)
         except RuntimeError as error:
             why = SOURCE.sub("", str(error)).strip()
-            raise RequestError(f"response_format: the schema cannot be held: {why}", param="response_format") from None
-        return _XGrammar(xgrammar, compiled, frozenset(generation.stop_ids))
+            raise RequestError(f"{wanted.param}: the schema cannot be held: {why}", param=wanted.param) from None
+        return _XGrammar(xgrammar, compiled, frozenset(generation.stop_ids), wanted.param)
 
 
-def _compiler(xgrammar: Any, generation: LoadedGeneration) -> Any:
+def _compiler(xgrammar: Any, generation: LoadedGeneration, param: str) -> Any:
     try:
         with warnings.catch_warnings():
             # Of a model without ends it warns, and finds some by their names.
@@ -62,23 +62,25 @@ def _compiler(xgrammar: Any, generation: LoadedGeneration) -> Any:
                 stop_token_ids=sorted(generation.stop_ids) or None,
             )
     except (ValueError, RuntimeError, AttributeError, TypeError) as error:
-        why = f"response_format: this model's tokenizer cannot be held to a schema ({type(error).__name__})"
-        raise RequestError(why, param="response_format") from error
+        why = f"{param}: this model's tokenizer cannot be held to a schema ({type(error).__name__})"
+        raise RequestError(why, param=param) from error
     return xgrammar.GrammarCompiler(vocabulary, max_threads=1, cache_limit_bytes=CACHE_BYTES)
 
 
 class _XGrammar:
-    def __init__(self, xgrammar: Any, compiled: Any, stops: Iterable[int]) -> None:
+    def __init__(self, xgrammar: Any, compiled: Any, stops: Iterable[int], param: str) -> None:
         self._xgrammar = xgrammar
         self._compiled = compiled
         self._has_stops = bool(stops)
+        self._param = param
 
     def begin(self) -> GrammarState:
-        return _XGrammarState(self._xgrammar, self._compiled, has_stops=self._has_stops)
+        return _XGrammarState(self._xgrammar, self._compiled, self._param, has_stops=self._has_stops)
 
 
 class _XGrammarState:
-    def __init__(self, xgrammar: Any, compiled: Any, *, has_stops: bool) -> None:
+    def __init__(self, xgrammar: Any, compiled: Any, param: str, *, has_stops: bool) -> None:
+        self._param = param
         self._apply = xgrammar.apply_token_bitmask_inplace
         self._matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=not has_stops)
         self._tokens: int = compiled.tokenizer_info.vocab_size
@@ -104,7 +106,7 @@ class _XGrammarState:
 
     def _stuck(self) -> RequestError:
         return RequestError(
-            "response_format: the model has no token that goes on by the schema; write the schema otherwise",
+            f"{self._param}: the model has no token that goes on by the schema; write the schema otherwise",
             code="format_not_writable",
-            param="response_format",
+            param=self._param,
         )

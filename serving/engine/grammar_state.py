@@ -32,6 +32,19 @@ class Grammar(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class WantedFormat:
+    """What a request wants its answers held to.
+
+    Attributes:
+        schema: JSON schema that can be held, as text.
+        param: the request's field that asks for it: errors name that.
+    """
+
+    schema: str
+    param: str = "response_format"
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerFormat:
     """What an answer is held to.
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from checkpoints.installing import pip_install
 from serving.engine.grammar import GrammarCompiler
-from serving.engine.grammar_state import AnswerFormat, Grammar
+from serving.engine.grammar_state import AnswerFormat, Grammar, WantedFormat
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
 from serving.settings import ServingSettings
@@ -32,46 +32,48 @@ class AnswerFormats:
         # Threads end on their own; the event loop begins them.
         self._room = threading.Semaphore(MOST_COMPILING)
 
-    async def of(self, generation: LoadedGeneration, schema: str | None, *, ignores_ends: bool) -> AnswerFormat | None:
+    async def of(
+        self, generation: LoadedGeneration, wanted: WantedFormat | None, *, ignores_ends: bool
+    ) -> AnswerFormat | None:
         """The format of answers; None: they are held to none.
 
         Args:
             generation: that is to answer.
-            schema: JSON schema that can be held; None: none is asked for.
+            wanted: what is asked for; None: nothing.
             ignores_ends: whether the model's own ends do not end an answer.
 
         Raises:
             RequestError: the engine cannot hold it, or it takes too long to make ready.
         """
-        if schema is None:
+        if wanted is None:
             return None
         if ignores_ends:
             why = "an answer that is held to a format ends with it; leave ignore_eos out"
             raise RequestError(f"ignore_eos: {why}", param="ignore_eos")
         if generation.engine is None:
-            return AnswerFormat(schema, await self._compiled(generation, schema))
+            return AnswerFormat(wanted.schema, await self._compiled(generation, wanted))
         if self._engine != "vllm":
-            raise _unsupported(f"an engine of kind {self._engine} is not asked for it; leave it out")
-        return AnswerFormat(schema)
+            raise _unsupported(wanted, f"an engine of kind {self._engine} is not asked for {_what(wanted)}")
+        return AnswerFormat(wanted.schema)
 
-    async def _compiled(self, generation: LoadedGeneration, schema: str) -> Grammar:
+    async def _compiled(self, generation: LoadedGeneration, wanted: WantedFormat) -> Grammar:
         if not self._room.acquire(blocking=False):
             why = "too many schemas are made ready at once; try again in 1 s"
             raise RequestError(why, status=503, kind="server_error", code="too_many_schemas", retry_after_s=1)
         made: Future[Grammar] = Future()
         # A daemon thread: what cannot be stopped must not keep the process from ending.
-        threading.Thread(target=self._compile, args=(generation, schema, made), name="grammar", daemon=True).start()
+        threading.Thread(target=self._compile, args=(generation, wanted, made), name="grammar", daemon=True).start()
         try:
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(made)), self._timeout_s)
         except TimeoutError:
             why = f"the schema took longer than {self._timeout_s:g} s to make ready; make it smaller"
-            raise RequestError(f"response_format: {why}", param="response_format") from None
+            raise RequestError(f"{wanted.param}: {why}", param=wanted.param) from None
         except ImportError as error:
-            raise _unsupported(f"xgrammar is not installed here: {pip_install('.[structured]')}") from error
+            raise _unsupported(wanted, f"xgrammar is not installed here: {pip_install('.[structured]')}") from error
 
-    def _compile(self, generation: LoadedGeneration, schema: str, made: "Future[Grammar]") -> None:
+    def _compile(self, generation: LoadedGeneration, wanted: WantedFormat, made: "Future[Grammar]") -> None:
         try:
-            grammar = self._compiler.compile(generation, schema)
+            grammar = self._compiler.compile(generation, wanted)
         except BaseException as error:  # noqa: BLE001 - it is told to the one who waits
             made.set_exception(error)
         else:
@@ -80,5 +82,11 @@ class AnswerFormats:
             self._room.release()
 
 
-def _unsupported(why: str) -> RequestError:
-    return RequestError(f"response_format: {why}", code="unsupported_parameter", param="response_format")
+def _what(wanted: WantedFormat) -> str:
+    if wanted.param == "tool_choice":
+        return 'a call that has to be made; "auto" leaves it to the model'
+    return "it; leave it out"
+
+
+def _unsupported(wanted: WantedFormat, why: str) -> RequestError:
+    return RequestError(f"{wanted.param}: {why}", code="unsupported_parameter", param=wanted.param)

@@ -9,7 +9,14 @@ from starlette.responses import Response, StreamingResponse
 
 from serving.answers.body import Bodies
 from serving.answers.chats import read_chat
-from serving.answers.openai import AnswerShape, ChatRequest, CompletionRequest, CompletionShape, TextRequest
+from serving.answers.openai import (
+    AnswerShape,
+    ChatRequest,
+    CompletionRequest,
+    CompletionShape,
+    TextRequest,
+    wanted_format,
+)
 from serving.answers.prompts import (
     ReadPrompt,
     completion_prompt,
@@ -22,6 +29,7 @@ from serving.answers.scored import require_few_scores
 from serving.answers.writing import Wish, Writing, unless_gone
 from serving.askers import Asker
 from serving.engine.classify import Classifier
+from serving.engine.grammar_state import WantedFormat
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
 from serving.feedback.register import answer_keeper
@@ -70,7 +78,7 @@ class CompletionRoutes:
 
             asked = await run_encoding(size, encode_all)
             shape = CompletionShape(*self._named(generation))
-            writing = await self._writing(request, chosen, body, asked, body.stop, schema=body.response_format)
+            writing = await self._writing(request, chosen, body, asked, body.stop, wanted=wanted_format(body))
             if chosen.is_shadow:
                 return await _thrown_away(writing, shape)
             if isinstance(body.prompt[0], str):
@@ -90,7 +98,7 @@ class CompletionRoutes:
             chat = await run_encoding(size, lambda: read_chat(generation, body))
             shape = chat.shape(*self._named(generation))
             asked, stops = [ReadPrompt(chat.prompt, "messages")], (*body.stop, *chat.stops)
-            writing = await self._writing(request, chosen, body, asked, stops, schema=chat.schema)
+            writing = await self._writing(request, chosen, body, asked, stops, wanted=chat.wanted)
             if chosen.is_shadow:
                 return await _thrown_away(writing, shape)
             # Nothing is learned of calls.
@@ -119,7 +127,7 @@ class CompletionRoutes:
         questions: Sequence[ReadPrompt],
         stops: Sequence[str],
         *,
-        schema: str | None,
+        wanted: WantedFormat | None,
     ) -> Writing:
         """Queue the answers to a request's prompts."""
         generation, settings = chosen.generation, self._settings
@@ -133,7 +141,7 @@ class CompletionRoutes:
         require_known(generation, body)
         default = min(defaults.max_new_tokens or settings.default_new_tokens, settings.max_new_tokens)
         ends = body.stop_ids(generation.stop_ids)
-        held_to = await self._formats.of(generation, schema, ignores_ends=bool(body.ignore_eos))
+        held_to = await self._formats.of(generation, wanted, ignores_ends=bool(body.ignore_eos))
         wishes = [
             Wish(asked.ids, length, sampling, stops, ends, body.scored, asked.echo, held_to)
             for asked in questions

@@ -188,7 +188,6 @@ def answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", 408, "slow_head"),
     ],
 )
-@pytest.mark.parametrize("listener", ["serving", "admin"], indirect=True)
 def test_what_no_application_answers_is_answered_in_its_shape(
     listener: Listener, sends: bytes, status: int, reason: str
 ) -> None:

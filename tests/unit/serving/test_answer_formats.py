@@ -1,22 +1,25 @@
 """Answers that are held to a format keep to it, whatever the model would rather say."""
 
+import asyncio
 import copy
 import json
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import jsonschema
 import pytest
 
 from serving.answers.json_schemas import holdable
 from serving.engine.grammar import GrammarCompiler
-from serving.engine.grammar_state import AnswerFormat
+from serving.engine.grammar_state import AnswerFormat, WantedFormat
 from serving.engine.loaded import LoadedGeneration
+from serving.errors import RequestError
 from serving.processes.asking import body_of
 from serving.routes import answer_formats
+from serving.settings import ServingSettings
 from tests.unit.serving.answers.test_tools import HERMES
 from tests.unit.serving.conftest import Served, load
 from tests.unit.serving.processes.test_asking import an_engine, job
@@ -123,10 +126,10 @@ def test_generations_of_one_tokenizer_share_what_was_compiled(
     """Each answer has a state of its own."""
     compiler = GrammarCompiler()
     schema = json.dumps(holdable(CITY, "schema"))
-    compiler.compile(first, schema)
-    compiler.compile(replace(second, tokenizer=first.tokenizer), schema)
+    compiler.compile(first, WantedFormat(schema))
+    compiler.compile(replace(second, tokenizer=first.tokenizer), WantedFormat(schema))
     assert len(compiler._of) == 1
-    grammar = compiler.compile(first, schema)
+    grammar = compiler.compile(first, WantedFormat(schema))
     one, other = grammar.begin(), grammar.begin()
     (brace,) = first.tokenizer("{", add_special_tokens=False)["input_ids"]
     one.accept(brace)
@@ -198,3 +201,35 @@ def test_a_call_that_has_to_be_made_is_made(serve: Serve, paths: dict[str, Any])
     plain = asked(served, "chat", "completions", **{**body, "tool_choice": "auto", "max_tokens": 4})["choices"][0]
     assert plain["message"]["content"]
     assert "tool_calls" not in plain["message"]
+
+
+def test_a_call_that_cannot_be_held_is_refused_by_its_own_name(
+    serve: Serve, paths: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client has asked for no `response_format`."""
+    generation = load(paths["first"], 1)
+    generation.tokenizer.chat_template = HERMES
+    never = {"type": "integer", "minimum": 5, "maximum": 1}
+    tool = {"function": {"name": "f", "parameters": {"properties": {"a": never}, "required": ["a"]}}}
+    body = {**CHAT, "tools": [{"type": "function", **tool}], "tool_choice": "required"}
+    client = serve(generation).client
+    errors = [client.post("/v1/chat/completions", json=body).json()["error"]]
+    monkeypatch.setitem(sys.modules, "xgrammar", None)
+    errors.append(client.post("/v1/chat/completions", json=body).json()["error"])
+    for error in errors:
+        assert error["param"] == "tool_choice"
+        assert error["message"].startswith("tool_choice: ")
+
+
+@pytest.mark.parametrize("engine", ["command", "remote", "sglang"])
+def test_an_engine_that_holds_to_nothing_is_named_with_what_was_asked_of_it(
+    paths: dict[str, Any], engine: Literal["command", "remote", "sglang"]
+) -> None:
+    """A call by `tool_choice`, and what to say in its place; a format by `response_format`."""
+    generation = replace(load(paths["first"], 1), engine=an_engine())
+    formats = answer_formats.AnswerFormats(ServingSettings.model_construct(engine=engine))
+    for param, remedy in (("tool_choice", '"auto"'), ("response_format", "leave it out")):
+        with pytest.raises(RequestError, match=remedy) as refused:
+            asyncio.run(formats.of(generation, WantedFormat("{}", param), ignores_ends=False))
+        assert (refused.value.param, refused.value.code) == (param, "unsupported_parameter")
+        assert f"{param}: an engine of kind {engine}" in str(refused.value)

@@ -107,13 +107,14 @@ def test_a_call_that_has_to_be_made_is_begun_and_held_to_its_parameters(hermes: 
     other = tool("time")
     named = read_chat(hermes, request(tools=[WEATHER, other], tool_choice=tool("weather")))
     assert str(hermes.tokenizer.decode(named.prompt)).endswith("<s>assistant\n<tool_call>\n")
-    assert named.schema is not None
-    held = json.loads(named.schema)
+    assert named.wanted is not None
+    assert named.wanted.param == "tool_choice"
+    held = json.loads(named.wanted.schema)
     assert held["properties"]["name"] == {"enum": ["weather"]}
     assert held["properties"]["arguments"]["required"] == ["where"]
     either = read_chat(hermes, request(tools=[WEATHER, other], tool_choice="required"))
-    assert either.schema is not None
-    names = [each["properties"]["name"]["enum"] for each in json.loads(either.schema)["anyOf"]]
+    assert either.wanted is not None
+    names = [each["properties"]["name"]["enum"] for each in json.loads(either.wanted.schema)["anyOf"]]
     assert names == [["weather"], ["time"]]
 
 
