@@ -133,6 +133,7 @@ PROOFS: Final = {
     },
     "A round that was killed or stopped": {
         "tests/faults/test_going_on.py": ["test_a_learner_killed_anywhere_reaches_the_same"],
+        "tests/unit/learner/test_compiled_rounds.py": ["test_a_round_that_is_killed_goes_on_to_the_same_weights"],
         "tests/unit/daemon/rounds/cut_off/test_going_on.py": [
             "test_a_round_goes_on_when_the_service_starts_again",
             "test_a_round_that_takes_the_service_with_it_at_one_place_is_given_up",

@@ -10,14 +10,13 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import orjson
 import pytest
 import torch
 
-from checkpoints.files import durable_writes
-from checkpoints.files.durable_writes import FAULT_VARIABLE, DurableStep
+from checkpoints.files.durable_writes import DurableStep
 from checkpoints.generation_store import Published
 from learner.directory.report import Report, read_report
 from learner.directory.round_directory import MOMENTS, ROUND
@@ -27,6 +26,7 @@ from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
 from tests.unit.learner import tiny
 from tests.unit.learner.line import Line
+from tests.unit.learner.lives import digests, ending, said
 
 pytestmark = pytest.mark.usefixtures("torch_settings_kept")
 SAVING = [
@@ -86,53 +86,12 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory, base: Published) -> Path:
     return path
 
 
-def begin(path: Path, fault: str = "") -> tuple[int, TextIO]:
-    """Begin a learner in a process of its own; its process id, and what it says."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(writing)
-        return pid, os.fdopen(reading)
-    status = 1
-    try:
-        durable_writes._reached.clear()
-        os.environ[FAULT_VARIABLE] = fault
-        run_round(path, echo=os.fdopen(writing, "w"))
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def ending(path: Path, fault: str = "", *, at: int | None = None) -> int:
-    """Let a learner live to its end, or until it has saved this step; its status, or minus its signal."""
-    pid, saying = begin(path, fault)
-    with saying:
-        for event in map(orjson.loads, saying):
-            if at is not None and event["event"] == "saved" and event["step"] >= at:
-                os.kill(pid, signal.SIGKILL)
-                break
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def said(path: Path, event: str) -> list[dict[str, Any]]:
-    """What learners have told of an event in a round's directory; what was cut off within a line is passed over."""
-    lines = (path / "progress.jsonl").read_bytes().splitlines() if (path / "progress.jsonl").exists() else []
-    whole = [orjson.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
-    return [line for line in whole if line["event"] == event]
-
-
 def without_time(report: Report) -> Report:
     """A report but for what a clock or the machine's memory says."""
     training = report.training
     assert training is not None
     timeless: dict[str, Any] = {"seconds": 0.0, "tokens_per_second": 0.0, "phase_seconds": {}, "phase_peak_bytes": {}}
     return replace(report, training=replace(training, peak_memory_bytes=0, **timeless))
-
-
-def digests(path: Path) -> dict[str, bytes]:
-    """Every file of every candidate."""
-    files = [file for file in (path / "candidates").rglob("*") if file.is_file()]
-    return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
 def test_a_learner_killed_anywhere_reaches_the_same(cut_off: Path, undisturbed: Path, tmp_path: Path) -> None:

@@ -89,14 +89,14 @@ def tokenizer(*, bert: bool = False) -> PreTrainedTokenizerFast:
     )
 
 
-def llama(*, seed: int = 0, tied: bool = True, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
+def llama(*, seed: int = 0, tied: bool = True, dtype: torch.dtype = torch.float32, layers: int = 2) -> LlamaForCausalLM:
     """A Llama of some 20,000 parameters."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer()),
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=64,
