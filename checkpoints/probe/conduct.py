@@ -6,7 +6,7 @@ from typing import Final, Literal
 from checkpoints.errors import CheckpointsError
 from checkpoints.kinds import KINDS, ModelKind
 
-Cache = Literal["shared", "given", "own", "none"]
+Cache = Literal["shared", "abreast", "given", "own", "none"]
 Side = Literal["right", "left"]
 
 
@@ -16,10 +16,11 @@ class UnfitModel(CheckpointsError):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a causal model is asked for one token after another.
+    """How a model that writes is asked for one token after another.
 
     Attributes:
-        cache: `shared`: sequences share passes and a cache that is padded on the left; `given`: each has a cache of
+        cache: `shared`: sequences share passes and a cache that is padded on the left; `abreast`: only those do that
+            have written as many tokens, as what a decoder counts bears no padding; `given`: each has a cache of
             the kinds that its configuration asks for; `own`: each has what the model itself returned; `none`: each is
             read anew for every token.
         first_position: what the first token's position is called; None: the model counts for itself.
@@ -33,7 +34,7 @@ class Way:
     @property
     def together(self) -> bool:
         """Whether sequences share passes."""
-        return self.cache == "shared"
+        return self.cache in ("shared", "abreast")
 
     @property
     def description(self) -> str:
@@ -42,6 +43,8 @@ class Way:
             return "one request at a time, read anew for each token"
         if self.cache == "shared":
             return "requests together, with a cache"
+        if self.cache == "abreast":
+            return "requests that begin together share passes, with a cache"
         return "one request at a time, with a cache" + ("" if self.stretches else ", the prompt in one pass")
 
 
@@ -58,7 +61,7 @@ class Conduct:
         rows_together: sequences of several lengths, padded on the right and without a mask, share a pass and get what
             they get alone. Of a model that writes nothing: with a mask, padded on `padding`.
         packed: documents in one row are kept apart by positions that restart.
-        way: how a causal model writes.
+        way: how a model writes.
         cached_up_to: most tokens that are right with a cache; a longer sequence is read anew for each token.
         padding: the side on which texts of a model that writes nothing are padded; None: one at a time.
         answered: a short text that it has answered, to ask again when another fails.
@@ -86,6 +89,8 @@ class Conduct:
             return "its answers depend on what shares the batch, on whichever side it is padded: texts take turns"
         if self.way.cache == "none":
             return "its logits token by token are not those of a whole pass, with any cache: answers take far longer"
+        if self.way.cache == "abreast":
+            return "its decoder counts what it has written: requests that come one after another take turns"
         if not self.way.together:
             return "its answers depend on what shares the batch, or its cache cannot be shared: requests take turns"
         return ""

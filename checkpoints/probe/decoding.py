@@ -152,6 +152,10 @@ class CachedRows:
         positions = torch.arange(self.cached + new)
         return (positions >= (self.cached - self.lengths)[:, None]).long()
 
+    def takes(self, other: "CachedRows") -> bool:  # noqa: ARG002 - of a causal model any; see `WrittenRows`
+        """Whether the sequences of another batch may join."""
+        return True
+
     def keep(self, rows: Sequence[int]) -> None:
         """Let all sequences but `rows` go."""
         index = torch.tensor(rows, dtype=torch.long)

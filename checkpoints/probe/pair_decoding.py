@@ -1,18 +1,20 @@
-"""What a sequence-to-sequence model writes, token by token, for a text that its encoder has read once."""
+"""What a sequence-to-sequence model writes, token by token, for texts that its encoder has read once."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from torch.nn import functional
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from checkpoints.probe.conduct import Way
-from checkpoints.probe.decoding import Alone
+from checkpoints.probe.decoding import Alone, CachedRows, TokenDecoder
 
 
 class Written(Alone):
-    """What is written for one input.
+    """What is written for one input, by itself.
 
     Args:
         source: the input's tokens; its encoding is kept once it was read.
@@ -24,23 +26,92 @@ class Written(Alone):
         self.encoded: dict[str, Any] = {}
 
 
+class WrittenRows(CachedRows):
+    """What is written for several inputs in passes that they share; at first for one.
+
+    Beside what is written, padded on the left as with a causal model, stands what the encoder made of the inputs,
+    padded on the right.
+
+    Args:
+        source: the first input's tokens.
+        abreast: whether only rows that have written as much may join, so that nothing is ever padded on the left.
+    """
+
+    def __init__(self, source: Sequence[int], *, abreast: bool) -> None:
+        self.both = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        super().__init__(self.both.self_attention_cache, torch.zeros(1, dtype=torch.long))
+        self.abreast = abreast
+        self.source = torch.tensor([list(source)])
+        self.seen = torch.ones_like(self.source)
+        self.states: Tensor | None = None
+        """Of the encoder, shape (rows, longest input, width); None before the first pass."""
+
+    @property
+    def crossing(self) -> list[Any]:
+        """The layers' keys and values of what the encoder read. Typed as any layer; all of these have both."""
+        return list(self.both.cross_attention_cache.layers)
+
+    def takes(self, other: CachedRows) -> bool:
+        """Whether the sequences of another batch may join."""
+        return not self.abreast or self.cached == other.cached
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Let all but `rows` go."""
+        super().keep(rows)
+        assert self.states is not None
+        index = torch.tensor(rows, dtype=torch.long)
+        self.seen = self.seen[index]
+        longest = int(self.seen.sum(1).max())
+        self.seen = self.seen[:, :longest]
+        on_device = index.to(self.states.device)
+        self.states = self.states[on_device, :longest]
+        for layer in self.crossing:
+            layer.keys = layer.keys[on_device, :, :longest]
+            layer.values = layer.values[on_device, :, :longest]
+
+    def join(self, other: CachedRows) -> None:
+        """Take in the sequences of another batch, after the own."""
+        assert isinstance(other, WrittenRows)
+        assert self.states is not None
+        assert other.states is not None
+        longest = max(self.seen.shape[1], other.seen.shape[1])
+        super().join(other)
+        self.seen = torch.cat([_pad(part, longest, 1) for part in (self.seen, other.seen)])
+        self.states = torch.cat([_pad(part, longest, 1) for part in (self.states, other.states)])
+        for ours, theirs in zip(self.crossing, other.crossing, strict=True):
+            ours.keys = torch.cat([_pad(layer.keys, longest, 2) for layer in (ours, theirs)])
+            ours.values = torch.cat([_pad(layer.values, longest, 2) for layer in (ours, theirs)])
+
+
+def _pad(states: Tensor, length: int, dimension: int) -> Tensor:
+    """States with zeros on the right of one dimension, up to a length."""
+    behind = [0, 0] * (states.ndim - 1 - dimension)
+    return functional.pad(states, (*behind, 0, length - states.shape[dimension]))
+
+
 class PairDecoder:
     """The forward pass of one model's decoder; see `checkpoints.probe.decoding.TokenDecoder`.
 
     Args:
         model: in eval mode.
-        way: how it is asked: `own`, or anew for each token.
+        way: how it is asked: `shared`, `abreast`, `own`, or anew for each token.
     """
 
-    can_batch = False
     reads_in_stretches = True
 
     def __init__(self, model: PreTrainedModel, way: Way) -> None:
         self._model: Any = model
-        self._caches = way.cache != "none"
+        self._way = way
 
-    def begin(self, source: Sequence[int]) -> Written:
+    @property
+    def can_batch(self) -> bool:
+        """Whether what is written for several inputs can share passes."""
+        return self._way.together
+
+    def begin(self, source: Sequence[int]) -> WrittenRows | Written:
         """What is to be written for an input, of which nothing is read or written yet."""
+        if self._way.together:
+            return WrittenRows(source, abreast=self._way.cache == "abreast")
         return Written(source)
 
     def advance(self, batch: Any, tokens: Tensor) -> Tensor:
@@ -48,10 +119,10 @@ class PairDecoder:
 
         Args:
             batch: what `begin` gave.
-            tokens: shape (1, new tokens).
+            tokens: shape (rows, new tokens).
 
         Returns:
-            the logits after the last token, shape (1, vocabulary).
+            the logits after the last token, shape (rows, vocabulary).
         """
         return self.read(batch, tokens)[:, -1]
 
@@ -59,19 +130,40 @@ class PairDecoder:
         """Feed the decoder its next tokens, as `advance` does.
 
         Returns:
-            the logits after each of them, shape (1, new tokens, vocabulary).
+            the logits after each of them, shape (rows, new tokens, vocabulary).
         """
-        count = tokens.shape[1]
-        device = self._model.device
         with torch.inference_mode():
-            if not batch.encoded:
-                batch.encoded = self._encode(batch.source.to(device))
-            if not self._caches:
-                batch.tokens = tokens = torch.cat([batch.tokens, tokens], dim=1)
-            output = self._model(
-                decoder_input_ids=tokens.to(device), use_cache=self._caches, **batch.encoded, **batch.state
-            )
-        if self._caches:
+            if isinstance(batch, WrittenRows):
+                return self._read_rows(batch, tokens)
+            return self._read_alone(batch, tokens)
+
+    def _read_rows(self, batch: WrittenRows, tokens: Tensor) -> Tensor:
+        count, device = tokens.shape[1], self._model.device
+        if batch.states is None:
+            batch.states = self._encode(batch.source.to(device))["encoder_outputs"].last_hidden_state
+        mask = batch.attention_mask(count)
+        output = self._model(
+            decoder_input_ids=tokens.to(device),
+            decoder_attention_mask=None if mask is None else mask.to(device),
+            encoder_outputs=BaseModelOutput(last_hidden_state=batch.states),
+            attention_mask=batch.seen.to(device),
+            past_key_values=batch.both,
+            use_cache=True,
+        )
+        batch.lengths += count
+        batch.cached += count
+        logits: Tensor = output.logits[:, -count:]
+        return logits
+
+    def _read_alone(self, batch: Written, tokens: Tensor) -> Tensor:
+        count, device = tokens.shape[1], self._model.device
+        if not batch.encoded:
+            batch.encoded = self._encode(batch.source.to(device))
+        caches = self._way.cache != "none"
+        if not caches:
+            batch.tokens = tokens = torch.cat([batch.tokens, tokens], dim=1)
+        output = self._model(decoder_input_ids=tokens.to(device), use_cache=caches, **batch.encoded, **batch.state)
+        if caches:
             # What came back, not what was given: some models return a new cache rather than write into the old one.
             batch.state = {"past_key_values": output.past_key_values}
             batch.read += tokens.shape[1]
@@ -84,3 +176,7 @@ class PairDecoder:
             "encoder_outputs": self._model.get_encoder()(input_ids=source, attention_mask=mask),
             "attention_mask": mask,
         }
+
+
+Decoder: TypeAlias = TokenDecoder | PairDecoder
+"""What is fed the tokens of an answer: a causal model, or a sequence-to-sequence model's decoder."""

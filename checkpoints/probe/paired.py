@@ -19,8 +19,12 @@ from checkpoints.probe.texts import plain_tokens
 READ: Final = (7, 3, 12)
 WRITTEN: Final = (5, 10, 6)
 CHANGED: Final = 2
-ONE_BY_ONE: Final = Way("own")
-"""Each answer has a cache of its own, as the model returned it; a prompt is read by the encoder, in one pass."""
+# After how many passes each answer joins the others, and which one leaves before the last.
+STAGGERED: Final = (0, 1, 3)
+ABREAST: Final = (0, 0, 0)
+LEAVING: Final = 1
+WAYS: Final = (Way("shared"), Way("abreast"), Way("own"))
+"""The fastest first. A prompt is read by the encoder, in one pass."""
 
 
 class PairProbe:
@@ -90,20 +94,64 @@ class PairProbe:
         )
 
     def way(self) -> Way:
-        """How it writes: with a cache where its logits are then those of whole passes."""
-        return ONE_BY_ONE if self._writes(ONE_BY_ONE) else ANEW
+        """The fastest way to write in which its logits are those of whole passes."""
+        return next((way for way in WAYS if self._writes(way)), ANEW)
 
     def _writes(self, way: Way) -> bool:
-        decoder = PairDecoder(self._model, way)
         try:
-            batch = decoder.begin(self._read[0])
-            logits = torch.cat([decoder.advance(batch, torch.tensor([[token]])) for token in self._written[0]])
+            if not way.together:
+                return self._same(self._written_alone(way), self._whole[0])
+            order = ABREAST if way.cache == "abreast" else STAGGERED
+            found, places = self._written_together(way, order)
+            return self._same(found, torch.stack([self._whole[text][at] for text, at in places]))
         # Says nothing about the way: taken for a no, it would make this model slow for good.
         except torch.OutOfMemoryError:
             raise
         except Exception:  # noqa: BLE001 - a way in which the model raises, whatever it is, is not its way
             return False
-        return self._same(logits, self._whole[0])
+
+    def _written_alone(self, way: Way) -> Tensor:
+        decoder = PairDecoder(self._model, way)
+        batch = decoder.begin(self._read[0])
+        return torch.cat([decoder.advance(batch, torch.tensor([[token]])) for token in self._written[0]])
+
+    def _written_together(self, way: Way, order: Sequence[int]) -> tuple[Tensor, list[tuple[int, int]]]:
+        """Several answers in shared passes: each joins once the first has so many tokens, and one leaves.
+
+        Args:
+            way: that is tried.
+            order: of each text, after how many passes it joins; the first is the first.
+
+        Returns:
+            the logits of all passes, shape (places, vocabulary), and the text and the place that each is of.
+        """
+        decoder, passes = PairDecoder(self._model, way), min(map(len, self._written))
+        shared: Any = None
+        rows, logits, places = list[int](), list[Tensor](), list[tuple[int, int]]()
+        fed = dict.fromkeys(range(len(READ)), 0)
+
+        def feed(batch: Any, texts: Sequence[int]) -> None:
+            given = decoder.advance(batch, torch.tensor([[self._written[text][fed[text]]] for text in texts]))
+            for text, row in zip(texts, given, strict=True):
+                logits.append(row)
+                places.append((text, fed[text]))
+                fed[text] += 1
+
+        for number in range(passes):
+            if number == passes - 1:
+                # The one in the middle, so that the rows behind it move up.
+                shared.keep([row for row, text in enumerate(rows) if text != LEAVING])
+                rows.remove(LEAVING)
+            if rows:
+                feed(shared, rows)
+            for text in (text for text, after in enumerate(order) if after == number):
+                own: Any = decoder.begin(self._read[text])
+                feed(own, [text])
+                shared = own if shared is None else shared
+                if own is not shared:
+                    shared.join(own)
+                rows.append(text)
+        return torch.stack(logits), places
 
     def _together(self) -> bool:
         """Whether pairs of several lengths, padded on the right, get what they get alone."""

@@ -10,7 +10,7 @@ from checkpoints.kinds import KINDS
 from daemon.settings import sources
 from daemon.settings.labels import extends
 from daemon.settings.mistakes import Mistake
-from daemon.settings.records import WITHOUT_TEMPLATE, why_no_chats
+from daemon.settings.records import why_no_chats
 from daemon.settings.tree import Settings
 from gate.skills.prompts_needed import confidence_of_each, prompts_needed
 from learner import low_memory_library
@@ -192,13 +192,13 @@ def of_labels(settings: Settings, raw: sources.Raw) -> list[Mistake]:
 def of_skills(settings: Settings, raw: sources.Raw) -> list[Mistake]:
     """Files that cannot be read, or that could never prove anything; and those of a model that answers no prompt."""
     skills, title = settings.evaluation.skills, KINDS[settings.model.kind].title
-    if skills and settings.model.kind != "causal-lm":
+    if skills and not KINDS[settings.model.kind].writes:
         return [
             Mistake(
                 "evaluation.skills",
                 None,
                 raw.place(("evaluation", "skills", 0)),
-                f"Rounds ask causal language models, and this is a {title}: no prompt can be asked of it.",
+                f"Rounds ask models that write, and this is a {title}: no prompt can be asked of it.",
                 "Leave them out; the gate bounds what it loses on held-out text, and of a classifier's right answers.",
             )
         ]
@@ -214,9 +214,10 @@ def _of_skill(at: int, skill: SkillSettings, settings: Settings, raw: sources.Ra
         remedy = "A JSON object a line: `prompt` or `messages`, and one of `exact`, `contains`, `choices`."
         yield Mistake(key, str(skill.file), place, f"{problem[0].upper()}{problem[1:]}", remedy)
         return
-    if (line := has_chats(read)) is not None and why_no_chats(settings) == WITHOUT_TEMPLATE:
-        problem = f"Line {line} asks in `messages`, and {WITHOUT_TEMPLATE}."
-        yield Mistake(key, str(skill.file), place, problem, "Ask with `prompt`, which the model goes on with.")
+    if (line := has_chats(read)) is not None and (why := why_no_chats(settings)):
+        problem = f"Line {line} asks in `messages`, and {why}."
+        reads = "its encoder reads" if settings.model.kind == "seq2seq" else "the model goes on with"
+        yield Mistake(key, str(skill.file), place, problem, f"Ask with `prompt`, which {reads}.")
     if missing := _missing_prompts(read, skill, settings):
         bound = min(skill.max_drop_parent, skill.max_drop_best)
         problem = (

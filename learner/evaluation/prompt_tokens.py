@@ -1,8 +1,8 @@
-"""A skill's prompts as tokens: by the model's chat template, or as the beginning of a text that it goes on with."""
+"""A skill's prompts as tokens: by the chat template, as a text that is gone on with, or as what an encoder reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from learner.skills.prompts import Asking, BadSkill, Prompt, Skill
 from streams.chats import Message
 
 LINE_END: Final = ("\n",)
+UNBOUNDED: Final = 1_000_000
+"""Tokens, where nothing sets a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,31 @@ class AskedPrompt:
     stop: tuple[str, ...]
 
 
+class PromptEncoder(Protocol):
+    """Makes prompts into tokens the way a model expects them."""
+
+    @property
+    def lead(self) -> int | None:
+        """The token that later pieces of a long document begin with too; None for none."""
+
+    def asked(self, skill: Skill, prompt: Prompt) -> AskedPrompt:
+        """Encode a prompt to be answered in words.
+
+        Raises:
+            BadSkill: the model cannot be asked so.
+        """
+
+    def choices(self, skill: Skill, prompt: Prompt) -> list[tuple[list[int], int]]:
+        """Encode a prompt with each of its choices; return the tokens, and where the choice begins among them.
+
+        Raises:
+            BadSkill: the model cannot be asked so.
+        """
+
+
 @dataclass(frozen=True, slots=True)
-class PromptEncoder:
-    """Makes prompts into tokens the way a model expects them.
+class TextPromptEncoder:
+    """Makes prompts into texts that a causal LM goes on with, or chats that it answers; see `PromptEncoder`.
 
     Attributes:
         tokenizer: of a causal LM.
@@ -46,12 +70,13 @@ class PromptEncoder:
     frame: DocumentFrame
     longest: int
 
-    def asked(self, skill: Skill, prompt: Prompt) -> AskedPrompt:
-        """Encode a prompt to be answered in words.
+    @property
+    def lead(self) -> int | None:
+        """What its documents are led by."""
+        return self.frame.lead
 
-        Raises:
-            BadSkill: the model cannot be asked so.
-        """
+    def asked(self, skill: Skill, prompt: Prompt) -> AskedPrompt:
+        """Encode a prompt to be answered in words; see `PromptEncoder`."""
         is_chat = self._is_chat(prompt, skill.asking)
         ids = self._chat(skill, prompt) if is_chat else [*self._opening, *self._bare(prompt.text)]
         self._require_room(skill, prompt, len(ids), skill.asking.most_tokens)
@@ -59,13 +84,10 @@ class PromptEncoder:
         return AskedPrompt(tuple(ids), (() if is_chat else LINE_END) if stop is None else stop)
 
     def choices(self, skill: Skill, prompt: Prompt) -> list[tuple[list[int], int]]:
-        """Encode a prompt with each of its choices; return the tokens, and where the choice begins among them.
+        """Encode a prompt with each of its choices; see `PromptEncoder`.
 
         As in EleutherAI's lm-evaluation-harness (`TemplateLM._encode_pair`): white space at a prompt's end belongs to
         the choice, and the two are read as one text, so that a choice has the tokens that it has in running text.
-
-        Raises:
-            BadSkill: the model cannot be asked so.
         """
         pairs = [self._pair(skill, prompt, choice) for choice in prompt.expected]
         for ids, begin in pairs:
@@ -109,13 +131,68 @@ class PromptEncoder:
         return next(plain_text.bare(self.tokenizer, [text]))
 
     def _require_room(self, skill: Skill, prompt: Prompt, asked: int, answer: int) -> None:
-        if not asked:
-            raise BadSkill(f"skill {skill.name}, line {prompt.line}: the prompt has no tokens that the model reads")
+        _require_asked(skill, prompt, asked)
         if asked + answer > self.longest:
             raise BadSkill(
                 f"skill {skill.name}, line {prompt.line}: {asked:,} tokens and {answer:,} to answer with are more than "
                 f"the {self.longest:,} that the model reads: shorten it, or leave it out"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class PairPromptEncoder:
+    """Makes prompts into inputs, and choices into targets, as a sequence-to-sequence model has them in its pairs.
+
+    Attributes:
+        tokenizer: its own.
+        longest: most tokens that its encoder reads, and as many that its decoder is fed.
+        opening: how many of these it is given before it writes.
+    """
+
+    tokenizer: Any
+    longest: int
+    opening: int
+
+    @property
+    def lead(self) -> int | None:
+        """Nothing: pairs are not cut into pieces."""
+        return None
+
+    def asked(self, skill: Skill, prompt: Prompt) -> AskedPrompt:
+        """Encode a prompt to be answered in words; see `PromptEncoder`."""
+        ids = self._read(skill, prompt)
+        self._require_room(skill, prompt, len(ids), self.opening + skill.asking.most_tokens)
+        # Its answers end as the targets do that it was trained on.
+        return AskedPrompt(tuple(ids), skill.asking.stop or ())
+
+    def choices(self, skill: Skill, prompt: Prompt) -> list[tuple[list[int], int]]:
+        """Encode a prompt with each of its choices as a whole answer, its end with it; see `PromptEncoder`."""
+        ids = self._read(skill, prompt)
+        written = list(plain_text.frame_texts(self.tokenizer, prompt.expected, UNBOUNDED, are_targets=True))
+        for target in written:
+            self._require_room(skill, prompt, len(ids), len(target))
+        return [([*ids, *target], len(ids)) for target in written]
+
+    def _read(self, skill: Skill, prompt: Prompt) -> list[int]:
+        if not isinstance(prompt.asked, str):
+            raise BadSkill(
+                f"skill {skill.name}, line {prompt.line} asks in `messages`, and a sequence-to-sequence model answers "
+                "no chats: ask with `prompt`, which its encoder reads"
+            )
+        return next(plain_text.frame_texts(self.tokenizer, [prompt.asked], UNBOUNDED))
+
+    def _require_room(self, skill: Skill, prompt: Prompt, asked: int, answer: int) -> None:
+        _require_asked(skill, prompt, asked)
+        if max(asked, answer) > self.longest:
+            raise BadSkill(
+                f"skill {skill.name}, line {prompt.line}: {asked:,} tokens, or {answer:,} to answer with, are more "
+                f"than the {self.longest:,} that the model reads or writes: shorten it, or leave it out"
+            )
+
+
+def _require_asked(skill: Skill, prompt: Prompt, asked: int) -> None:
+    if not asked:
+        raise BadSkill(f"skill {skill.name}, line {prompt.line}: the prompt has no tokens that the model reads")
 
 
 def as_documents(pairs: Sequence[tuple[list[int], int]], lead: int | None) -> Encoded:

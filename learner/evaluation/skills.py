@@ -8,12 +8,20 @@ from typing import Any, Final
 
 from checkpoints.document_frame import usual_frame
 from checkpoints.files.config_fields import shorten
+from checkpoints.matching import answer_opening
 from checkpoints.probe.answer_ends import end_tokens
 from checkpoints.probe.ask import conduct_of
 from learner.directory.round_directory import BASE
 from learner.directory.round_skills import BrokenAnswer, SkillScores
 from learner.evaluation.document_scores import Evaluator
-from learner.evaluation.prompt_tokens import AskedPrompt, PromptEncoder, as_documents
+from learner.evaluation.prompt_tokens import (
+    UNBOUNDED,
+    AskedPrompt,
+    PairPromptEncoder,
+    PromptEncoder,
+    TextPromptEncoder,
+    as_documents,
+)
 from learner.evaluation.written_answers import AnswerWriter
 from learner.material.encoding import Encoded, longest_sequence
 from learner.skills.prompts import Prompt, Skill
@@ -105,10 +113,10 @@ class Skills:
         """
         if not bench.given.skills:
             return cls(bench)
-        tokenizer, model = bench.encode.tokenizer, bench.model
-        conduct = conduct_of(model, "causal-lm", tokenizer)
+        tokenizer, model, kind = bench.encode.tokenizer, bench.model, bench.given.spec.kind
+        conduct = conduct_of(model, kind, tokenizer)
         longest = longest_sequence(model.config, tokenizer, conduct.longest or UNBOUNDED)
-        encoder = PromptEncoder(tokenizer, bench.encode.frame or usual_frame(tokenizer), longest)
+        opening = answer_opening(model) if kind == "seq2seq" else ()
         write = AnswerWriter(
             tokenizer,
             conduct,
@@ -117,6 +125,12 @@ class Skills:
             bench.device,
             bench.ranks.for_all(partial(bench.progress.advance, TOKENS)),
             bench.ranks,
+            opening,
+        )
+        encoder: PromptEncoder = (
+            PairPromptEncoder(tokenizer, longest, len(opening))
+            if opening
+            else TextPromptEncoder(tokenizer, bench.encode.frame or usual_frame(tokenizer), longest)
         )
         return cls(bench, tuple(_encode(skill, encoder, bench.evaluate) for skill in bench.given.skills), write)
 
@@ -191,13 +205,10 @@ class Skills:
         }
 
 
-UNBOUNDED: Final = 1_000_000
-
-
 def _encode(skill: Skill, encoder: PromptEncoder, evaluate: Evaluator) -> AskedSkill:
     by_choice = [(at, prompt) for at, prompt in enumerate(skill.prompts) if prompt.kind == "choices"]
     pairs = [(at, pair) for at, prompt in by_choice for pair in encoder.choices(skill, prompt)]
-    choices = as_documents([pair for _, pair in pairs], encoder.frame.lead) if pairs else None
+    choices = as_documents([pair for _, pair in pairs], encoder.lead) if pairs else None
     return AskedSkill(
         skill,
         {at: encoder.asked(skill, each) for at, each in enumerate(skill.prompts) if each.kind != "choices"},

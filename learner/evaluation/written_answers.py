@@ -8,6 +8,7 @@ import torch
 
 from checkpoints.probe.conduct import ANEW, Conduct
 from checkpoints.probe.decoding import CachedRows, TokenDecoder
+from checkpoints.probe.pair_decoding import Decoder, PairDecoder
 from learner.devices.device import Device
 from learner.devices.ranks import ALONE, Ranks
 from learner.evaluation.prompt_tokens import AskedPrompt
@@ -26,6 +27,8 @@ class AnswerWriter:
         device: where it runs.
         passed: told after each pass how many tokens it read or wrote.
         ranks: that answer together: each its share of the prompts, and all have the answers of all.
+        opening: what a sequence-to-sequence model's decoder is given before it writes; empty for one that goes on with
+            what it reads.
     """
 
     tokenizer: Any
@@ -35,6 +38,7 @@ class AnswerWriter:
     device: Device
     passed: Callable[[int], None]
     ranks: Ranks = ALONE
+    opening: tuple[int, ...] = ()
 
     def __call__(self, model: Any, prompts: Sequence[AskedPrompt], most_tokens: int) -> list[str]:
         """Answer each prompt, without what follows a stop.
@@ -42,7 +46,7 @@ class AnswerWriter:
         Nothing is drawn: the same model gives the same answers. It is left in the mode that it came in.
 
         Args:
-            model: a causal LM.
+            model: one that writes.
             prompts: each of one token at least.
             most_tokens: of each answer.
         """
@@ -67,9 +71,10 @@ class AnswerWriter:
 
     def _parts(
         self, model: Any, prompts: Sequence[AskedPrompt], most_tokens: int
-    ) -> Iterator[tuple[list[int], TokenDecoder]]:
+    ) -> Iterator[tuple[list[int], Decoder]]:
         """Yield which prompts are answered together, and how: those of like length, longest first."""
-        cached, anew = TokenDecoder(model, self.conduct.way), TokenDecoder(model, ANEW)
+        decoder = PairDecoder if self.opening else TokenDecoder
+        cached, anew = decoder(model, self.conduct.way), decoder(model, ANEW)
         most = self.conduct.cached_up_to
         order = sorted(range(len(prompts)), key=lambda at: (-len(prompts[at].ids), at))
         long = {at for at in order if most is not None and len(prompts[at].ids) + most_tokens > most}
@@ -79,7 +84,7 @@ class AnswerWriter:
         # What a cache would hold wrongly is read anew for each token.
         yield from (([at], anew) for at in order if at in long)
 
-    def _write(self, decoder: TokenDecoder, prompts: Sequence[AskedPrompt], most_tokens: int) -> list[list[int]]:
+    def _write(self, decoder: Decoder, prompts: Sequence[AskedPrompt], most_tokens: int) -> list[list[int]]:
         written: list[list[int]] = [[] for _ in prompts]
         batch, tokens = self._begin(decoder, prompts)
         running = list(range(len(prompts)))
@@ -98,13 +103,15 @@ class AnswerWriter:
             tokens = decoder.advance(batch, torch.tensor(last)).argmax(-1).tolist()
             self.passed(len(running))
 
-    def _begin(self, decoder: TokenDecoder, prompts: Sequence[AskedPrompt]) -> tuple[Any, list[int]]:
+    def _begin(self, decoder: Decoder, prompts: Sequence[AskedPrompt]) -> tuple[Any, list[int]]:
         """Read the prompts, each by itself; return what they are kept in, and the first token of each answer."""
         joined: Any = None
         tokens: list[int] = []
         for prompt in prompts:
-            batch = decoder.begin()
-            tokens += decoder.advance(batch, torch.tensor([prompt.ids])).argmax(-1).tolist()
+            batch = decoder.begin(prompt.ids)
+            # An encoder reads them in that very pass.
+            fed = self.opening or prompt.ids
+            tokens += decoder.advance(batch, torch.tensor([fed])).argmax(-1).tolist()
             self.passed(len(prompt.ids))
             if joined is None:
                 joined = batch

@@ -47,7 +47,8 @@ class SkillSettings(BaseModel):
         None,
         max_length=16,
         description="Texts before which an answer ends, beside what ends the model's own. Left out: the line's end, "
-        "where a prompt is a text that the model goes on with; nothing more in a chat.",
+        "where a prompt is a text that the model goes on with; nothing more in a chat, or where an encoder reads the "
+        "prompt.",
     )
     ignore_case: bool = Field(
         default=False, description="Whether answers to `exact` and `contains` are compared without regard to case."

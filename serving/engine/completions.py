@@ -8,14 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
 
 from checkpoints.probe.conduct import ANEW
 from checkpoints.probe.decoding import Alone, CachedRows, TokenDecoder
-from checkpoints.probe.pair_decoding import PairDecoder
+from checkpoints.probe.pair_decoding import Decoder, PairDecoder
 from serving.engine.answer import Answer
 from serving.engine.cache_use import CacheUse
 from serving.engine.completion import Completion
@@ -29,9 +29,6 @@ PROMPT_TOKENS_A_TURN: Final = 512
 TRIAL_TOKENS_A_TURN: Final = 16
 # With the logits of each, of which a vocabulary may have hundreds of thousands: 64 MiB of them at the most.
 SCORED_TOKENS_A_TURN: Final = 64
-
-Decoder: TypeAlias = TokenDecoder | PairDecoder
-"""What is fed the tokens of an answer: a causal model, or a sequence-to-sequence model's decoder."""
 
 
 class _Group:
@@ -184,8 +181,10 @@ class _Writing:
 
     def takes(self, reading: _Reading) -> bool:
         """Whether another may join."""
-        together = self.decoder.can_batch and self.decoder is reading.decoder
-        return together and not any(answer.apart for answer in (*self.answers, reading.answer))
+        if self.decoder is not reading.decoder or any(answer.apart for answer in (*self.answers, reading.answer)):
+            return False
+        ours, theirs = self.batch, reading.batch
+        return isinstance(ours, CachedRows) and isinstance(theirs, CachedRows) and ours.takes(theirs)
 
     def keep(self, stays: Callable[[Answer], bool]) -> "_Writing":
         """Without those that are not wanted."""

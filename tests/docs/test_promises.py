@@ -164,6 +164,10 @@ PROOFS: Final = {
     },
     "A candidate that lost what its owner expects": {
         "tests/integration/test_skills.py": ["test_what_it_learned_does_not_buy_what_it_broke"],
+        "tests/unit/learner/evaluation/test_pair_skills.py": [
+            "test_answers_are_those_of_the_whole_model",
+            "test_a_round_asks_base_parent_and_every_candidate",
+        ],
         "tests/unit/gate/skills/test_skill_questions.py": [
             "test_a_candidate_that_breaks_a_skill_is_refused_though_it_learned",
             "test_small_losses_add_up_against_the_best_and_the_base",
@@ -254,6 +258,7 @@ PROOFS: Final = {
             "test_a_model_that_sees_later_tokens_is_refused",
             "test_answers_that_depend_on_what_shares_the_batch_are_given_one_by_one",
         ],
+        "tests/unit/checkpoints/probe/test_pair_decoding.py": ["test_rows_join_and_leave"],
         "tests/integration/test_real_models.py": ["test_smollm2_learns_is_judged_and_still_answers"],
         "tests/integration/test_architectures.py": [
             "test_a_causal_model_answers_and_learns_as_by_whole_passes",

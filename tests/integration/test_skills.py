@@ -11,7 +11,7 @@ from checkpoints.load import load_model, load_tokenizer
 from daemon.processes.learner_process import LearnerProcess
 from learner.devices.device import choose
 from learner.evaluation.document_scores import Evaluator
-from learner.evaluation.prompt_tokens import PromptEncoder, as_documents
+from learner.evaluation.prompt_tokens import TextPromptEncoder, as_documents
 from learner.skills.prompts import Asking, Skill
 from learner.skills.settings import EvaluationSettings
 from memory.ledger.states import RoundState
@@ -38,7 +38,7 @@ def taste(model: Path, file: Path) -> Path:
     ]
     asking = Asking(8, None, ignore_case=False, choice_by="sum", between=" ", chat_template=True)
     skill = Skill.of("taste", "\n".join(map(json.dumps, lines)).encode(), asking)
-    encoder = PromptEncoder(tokenizer, usual_frame(tokenizer), 256)
+    encoder = TextPromptEncoder(tokenizer, usual_frame(tokenizer), 256)
     pairs = [pair for prompt in skill.prompts for pair in encoder.choices(skill, prompt)]
     device = choose("cpu", "float32")
     loaded = load_model(model, "causal-lm", device=device.where, dtype=None)

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from checkpoints.adapters.ground import is_adapter
 from checkpoints.document_frame import BARE, FRAME_FILE
 from checkpoints.generation_store import Published
+from checkpoints.load import load_model
 from learner.devices.device import choose
 from learner.directory.report import Outcome
 from learner.directory.round_directory import CANDIDATES, IMPORTANCE
@@ -91,6 +93,25 @@ def test_a_round_learns_to_fill_gaps(base: Published, tmp_path: Path) -> None:
     shapes = {name: weight.shape for name, weight in model.named_parameters()}
     assert load_importance(candidate / IMPORTANCE, shapes) is not None
     assert not (candidate / FRAME_FILE).exists()
+
+
+def test_an_adapter_learns_to_fill_gaps(base: Published, tmp_path: Path) -> None:
+    """It is kept beside the whole model, and what both make is what was scored."""
+    recipe = RECIPE.model_copy(
+        update={"adapter": "lora", "adapter_rank": 4, "learning_rate": 2e-2, "interpolation": (0.0,)}
+    )
+    report = run_round(tiny.causal_round(tmp_path / "round", base, kind="masked-lm", recipe=recipe))
+    assert (report.outcome, report.detail) == (Outcome.TRAINED, "")
+    scores = report.slices["1"]
+    lost, learned = (sum(score.nll for score in each) for each in (scores.parent, scores.candidates["0.00"]))
+    assert learned < 0.95 * lost
+    candidate = tmp_path / "round" / CANDIDATES / "0.00"
+    assert is_adapter(candidate)
+    model, tokenizer = load_model(candidate, "masked-lm", ground=base.path), tiny.masking_tokenizer()
+    evaluate = Evaluator(choose("cpu", "float32"), recipe.length, 4, 0, masking=masking_of(tokenizer))
+    held_out = tiny.samples(12, seed=4, first=4000, nouns=tiny.NEW_NOUNS)
+    again = evaluate(model, Encoder(tokenizer, recipe.length, frame=BARE)(held_out))
+    assert [score.nll for score in again] == pytest.approx([each.nll for each in scores.candidates["0.00"]], rel=1e-4)
 
 
 def test_a_round_gives_the_same_weights_again(base: Published, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from checkpoints.matching import answer_opening
+from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
 from serving.generations.warm import warming
-from tests.unit.serving.conftest import Served, load
+from tests.unit.serving.conftest import Answer, Served, load
 
 Serve = Callable[..., Served]
 TEXTS = ["the state of the union is strong", "one two three", "日本語 one </s> five"]
@@ -33,7 +34,7 @@ def written(generation: LoadedGeneration, text: str, tokens: int) -> list[int]:
 
 
 def test_answers_are_those_of_the_whole_model(serve: Serve, generation: LoadedGeneration) -> None:
-    """Several at once, each with a cache of its own; what was read and written is counted."""
+    """Several at once, in passes that they share; what was read and written is counted."""
     served = serve(generation, kind="seq2seq", max_batch=4)
     body = {"prompt": TEXTS, "max_tokens": 12, "temperature": 0}
     answer = served.client.post("/v1/completions", json=body).json()
@@ -44,6 +45,23 @@ def test_answers_are_those_of_the_whole_model(serve: Serve, generation: LoadedGe
     read = [generation.tokenizer(text, split_special_tokens=True)["input_ids"] for text in TEXTS]
     assert answer["usage"]["prompt_tokens"] == sum(map(len, read))
     assert answer["usage"]["completion_tokens"] == sum(map(len, expected))
+    # One pass for each prompt's first token, then all in one.
+    assert served.count("forward_passes_total") <= len(TEXTS) + max(map(len, expected))
+
+
+def test_who_comes_later_joins_where_nothing_counts_what_was_written(
+    engine: Engine, generation: LoadedGeneration
+) -> None:
+    """A T5's distances bear padding before an answer, BART's places do not; both get what they get alone."""
+    first, later = (Answer(generation, text, tokens=60) for text in TEXTS[:2])
+    engine.submit(first.job)
+    first.first_piece()
+    engine.submit(later.job)
+    for answer, text in ((first, TEXTS[0]), (later, TEXTS[1])):
+        answer.end()
+        expected = written(generation, text, 60)
+        assert answer.text == generation.tokenizer.decode(expected, skip_special_tokens=True)
+    assert generation.conduct.way.cache == ("abreast" if "Bart" in type(generation.model).__name__ else "shared")
 
 
 def test_a_first_token_that_is_forced_is_given_to_the_decoder(serve: Serve, paths: dict[str, Path]) -> None:

@@ -268,13 +268,25 @@ def test_a_masked_model_is_padded_where_it_bears_it(name: str, side: str | None)
     assert bool(conduct.cost("masked-lm")) is (side is None)
 
 
-@pytest.mark.parametrize("name", ["t5", "bart", "marian", "pegasus", "mt5", "blenderbot"])
-def test_an_encoder_and_its_decoder_are_asked_together(name: str) -> None:
-    """Pairs share a pass, and answers are written with the decoder's cache: in both its logits are its own."""
+@pytest.mark.parametrize(
+    ("name", "cache"),
+    [
+        ("t5", "shared"),
+        ("mt5", "shared"),
+        ("bart", "abreast"),
+        ("marian", "abreast"),
+        ("pegasus", "abreast"),
+        ("blenderbot", "abreast"),
+    ],
+)
+def test_an_encoder_and_its_decoder_are_asked_together(name: str, cache: str) -> None:
+    """Pairs share a pass, and so do answers, where a decoder counts its places those that have come as far."""
     conduct = conduct_of(tiny_model(name, "seq2seq"), "seq2seq", framing_tokenizer())
-    assert (conduct.rows_together, conduct.way.cache) == (True, "own")
+    assert (conduct.rows_together, conduct.way.cache) == (True, cache)
     assert conduct.longest is None or conduct.longest <= POSITIONS
-    assert conduct.description("seq2seq") == "one request at a time, with a cache"
+    expected = {"shared": "requests together, with a cache", "abreast": "requests that begin together share passes"}
+    assert conduct.description("seq2seq").startswith(expected[cache])
+    assert ("come one after another take turns" in conduct.cost("seq2seq")) is (cache == "abreast")
 
 
 def test_a_decoder_without_a_beginning_is_refused() -> None:

@@ -69,7 +69,18 @@ def test_a_chat_needs_a_template(tmp_path: Path) -> None:
     assert "Line 43 asks in `messages`, and the model has no chat template" in problem
 
 
-@pytest.mark.parametrize("kind", ["classifier", "masked-lm", "seq2seq"])
+def test_a_sequence_to_sequence_model_is_asked_prompts_and_no_chats(tmp_path: Path) -> None:
+    """Its encoder reads them."""
+    chat = json.dumps({"messages": [{"role": "user", "content": "1 + 1?"}], "contains": "2"})
+    config = settings_with(tmp_path, [*prompts(42), chat], kind="seq2seq")
+    (problem,) = (each for each in problems(config) if each.startswith("evaluation.skills"))
+    assert "Line 43 asks in `messages`, and a sequence-to-sequence model learns from inputs" in problem
+    assert "Ask with `prompt`, which its encoder reads." in problem
+    (tmp_path / "sums.jsonl").write_text("\n".join(prompts(42)))
+    assert not [each for each in problems(config) if each.startswith("evaluation.skills")]
+
+
+@pytest.mark.parametrize("kind", ["classifier", "masked-lm"])
 def test_a_model_that_writes_nothing_has_no_skills(tmp_path: Path, kind: str) -> None:
     """It answers no prompt."""
     problem = problems(settings_with(tmp_path, prompts(42), kind=kind))

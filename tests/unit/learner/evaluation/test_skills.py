@@ -19,7 +19,7 @@ from learner.directory.report import Report
 from learner.directory.round_directory import RoundSlice, write_round
 from learner.directory.round_skills import KnownSkill
 from learner.evaluation.document_scores import Evaluator
-from learner.evaluation.prompt_tokens import PromptEncoder, as_documents
+from learner.evaluation.prompt_tokens import TextPromptEncoder, as_documents
 from learner.evaluation.written_answers import AnswerWriter
 from learner.job import run_round
 from learner.skills.prompts import Asking, BadSkill, Skill
@@ -43,11 +43,11 @@ def skill(lines: Sequence[Mapping[str, Any]] = QUESTIONS, asking: Asking = ASKIN
     return Skill.of("s", "\n".join(map(json.dumps, lines)).encode(), asking)
 
 
-def encoder(longest: int = 64, *, template: str | None = None) -> PromptEncoder:
+def encoder(longest: int = 64, *, template: str | None = None) -> TextPromptEncoder:
     """One for the tiny Llama, whose documents stand between <s> and </s>."""
     tokenizer = tiny.tokenizer()
     tokenizer.chat_template = template
-    return PromptEncoder(tokenizer, DocumentFrame(4, 5, leads=True), longest)
+    return TextPromptEncoder(tokenizer, DocumentFrame(4, 5, leads=True), longest)
 
 
 def greedy(model: Any, ids: Sequence[int], most: int) -> list[int]:
