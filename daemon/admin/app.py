@@ -5,13 +5,11 @@ Its routes follow from the table of operations; only the probes and the metrics 
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from anyio import CapacityLimiter, to_thread
 from prometheus_client import CollectorRegistry
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -24,10 +22,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from daemon.admin.token import Token
 from daemon.control.arguments import Arguments
 from daemon.control.asker import HEADER, asker, name_asker
-from daemon.control.bounds import LARGEST_ID
 from daemon.control.operations import OPERATIONS, Operation
 from daemon.control.protocol import Control
-from daemon.errors import BadRequest, DaemonError, UnknownThing
+from daemon.control.reading import check_arguments, read_number, read_query
+from daemon.errors import BadRequest, DaemonError
 from memory.errors import StoreError
 from serving.answers.body import Bodies, load_json
 from serving.door.bearer import bears, digest_of
@@ -80,7 +78,8 @@ class BearerToken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
         if scope["type"] == "http":
-            scope["authorized"] = self._is_authorized(scope)
+            # By a browser's session, which the page has looked at; no header can say so.
+            scope["authorized"] = self._is_authorized(scope) or bool(scope.get("signed_in"))
             if not scope["authorized"] and scope["path"] not in OPEN_PATHS:
                 await _error(401, "unauthorized", "Send the token: `Authorization: Bearer TOKEN`.")(
                     scope, receive, send
@@ -135,12 +134,12 @@ class _Surface:
     async def _arguments(self, request: Request, operation: Operation) -> Arguments:
         """What the request asks with. Raises BadRequest, UnknownThing or RequestError."""
         model = operation.arguments
-        of_path = {name: _read_number(text, model.thing) for name, text in request.path_params.items()}
+        of_path = {name: read_number(text, model.thing) for name, text in request.path_params.items()}
         if operation.has_body:
             bodies = self._bodies[model.most_bytes]
             arguments, _ = await bodies.read(request, partial(_understand, model=model, of_path=of_path))
             return arguments
-        return _check(model, _of_query(request, model) | of_path)
+        return check_arguments(model, read_query(request.query_params.items(), model) | of_path)
 
     async def _apart(self, ask: Callable[[], T]) -> T:
         """For probes and scrapes: on threads that no slow question of a person takes from them."""
@@ -173,46 +172,7 @@ def _understand(content: bytes, model: type[Arguments], of_path: dict[str, int])
         body = load_json(content or b"{}")
     except RequestError as error:
         raise BadRequest(str(error)) from None
-    return _check(model, body | of_path if isinstance(body, dict) else body)
-
-
-def _check(model: type[Arguments], fields: Any) -> Arguments:
-    """Raises BadRequest with the first mistake."""
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        raise BadRequest(_problem(error.errors(include_input=False, include_url=False)[0], model)) from None
-
-
-def _problem(details: ErrorDetails, model: type[Arguments]) -> str:
-    where = ".".join(map(str, details["loc"])) or "body"
-    if details["type"] == "extra_forbidden":
-        return f"{where}: there is no such field; there may be: {', '.join(model.names())}"
-    return f"{where}: {details['msg']}"
-
-
-def _of_query(request: Request, model: type[Arguments]) -> dict[str, int]:
-    """What the query names, which are whole numbers; others than the model's are passed over."""
-    return {name: _whole(name, text) for name, text in request.query_params.items() if name in model.names()}
-
-
-def _whole(name: str, text: str) -> int:
-    if not _is_number(text):
-        raise BadRequest(f"`{name}` must be a whole number, got {text[:40]!r}.")
-    return int(text)
-
-
-def _read_number(text: str, thing: str) -> int:
-    """The number that the path names. Raises UnknownThing for what is no number of any."""
-    if not _is_number(text):
-        raise UnknownThing(f"There is no {thing} {text[:40]}.")
-    return int(text)
-
-
-def _is_number(text: str) -> bool:
-    """Whether it is a whole number of 64 bits; `int` also takes signs, spaces and digits of other scripts."""
-    # The length before `int`, which fails on thousands of digits with an error of its own.
-    return text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_ID)) and int(text) <= LARGEST_ID
+    return check_arguments(model, body | of_path if isinstance(body, dict) else body)
 
 
 def _error(status: int, kind: str, message: str) -> JSONResponse:

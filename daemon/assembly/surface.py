@@ -16,6 +16,7 @@ from daemon.control.facts.status import refused_settings
 from daemon.control.protocol import Control
 from daemon.control.views import Views
 from daemon.control.within_daemon import LiveControl
+from daemon.page.app import with_page
 from memory.store import Store
 from serving.door.descriptors import raise_limit
 
@@ -69,7 +70,13 @@ def open_surface(stack: ExitStack, launch: Launch, shared: Shared, control: Live
     settings = launch.settings
     token = Token(ensure_token(settings.admin, settings.state_dir))
     audited = cast("Control", AuditedControl(control, store))
-    app = create_app(audited, shared.registry, token)
+    app = with_page(
+        create_app(audited, shared.registry, token),
+        audited,
+        shared.registry,
+        lambda: token.text,
+        closing=lambda: shared.shutdown.begun,
+    )
     raise_limit()
     admin = stack.enter_context(
         listening(app, settings.admin, registry=shared.registry, make_part=admin_part(settings.lifecycle))

@@ -185,7 +185,7 @@ def pass_json_on(context: click.Context, *, as_json: bool) -> None:
 
 def print_json(facts: Any) -> None:
     """Print facts as JSON on standard output: text from outside too, with nothing that a terminal would obey."""
-    from daemon.cli.render.printable import printable_json
+    from daemon.control.printable import printable_json
 
     # Some facts are paths.
     click.echo(printable_json(json.dumps(facts, indent=2, ensure_ascii=False, default=str)))

@@ -24,7 +24,7 @@ def verb_of_round(words: Sequence[str]) -> list[str]:
 
 def refusal(old: Sequence[str], new: Sequence[str]) -> BadRequest:
     """One line for a person who wrote a command in a way of earlier versions, with both spellings."""
-    from daemon.cli.render.printable import inline  # noqa: PLC0415 - needed by those who err alone
+    from daemon.control.printable import inline  # noqa: PLC0415 - needed by those who err alone
 
     was, now = (inline(shlex.join(["riverkeep", *words])) for words in (old, new))
     return BadRequest(f"`{was}` is now `{now}`.")

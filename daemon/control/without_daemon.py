@@ -48,7 +48,7 @@ from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
 from daemon.ingestion.feedback_drain import drain_feedback
 from daemon.rounds.begin_or_wait import paused_sentence
-from daemon.rounds.directories import erase_directories
+from daemon.rounds.directories import erase_directories, round_directory
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
 from daemon.rounds.out_of_memory import MemoryLimit, limit_by_settings
 from daemon.rounds.pointer_repair import move_pointer
@@ -152,7 +152,9 @@ class StoreControl(Control):
             round_, evidence = self._store.rounds.read(number), self._evidence()
             canary = self._store.canaries.of_round(number)
         is_kept = evidence.kept is not None and evidence.kept.number == number
-        return rounds.round_in_full(round_, evidence.kept_sentence if is_kept else "", canary)
+        directory = round_directory(self._settings.rounds_dir, number)
+        kept_until = evidence.kept_sentence if is_kept else ""
+        return rounds.round_in_full(round_, kept_until, canary, directory if directory.is_dir() else None)
 
     @override
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:
@@ -160,8 +162,9 @@ class StoreControl(Control):
             # Asked for its error: of a round that is not known no page of samples would be an answer.
             self._store.rounds.read(number)
             # One more than the page holds tells whether there is another.
-            samples = self._store.rounds.samples(number, limit + 1, after)
-        return rounds.round_samples(number, samples, limit=limit, lineage_from=self._store.rounds.lineage_from())
+            samples, sources = self._store.rounds.samples(number, limit + 1, after), self._store.rounds.sources(number)
+        lineage_from = self._store.rounds.lineage_from()
+        return rounds.round_samples(number, samples, sources, limit=limit, lineage_from=lineage_from)
 
     @override
     def generations(self) -> GenerationsAnswer:

@@ -368,6 +368,15 @@ def round_samples(tx: Connection, number: int, limit: int = -1, after: int = 0) 
     return [TrainedSample(sample, part, names[stream], offset, key) for sample, part, stream, offset, key in rows]
 
 
+def count_sources(tx: Connection, number: int) -> list[tuple[str, str | None, int]]:
+    """What is known of a round's samples by part and source; the source of text that is gone is None."""
+    return tx.execute(
+        "SELECT r.part, sources.name, count(*) FROM round_samples r LEFT JOIN samples s ON s.id = r.sample "
+        "LEFT JOIN sources ON sources.id = s.source WHERE r.round = ? GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2",
+        (number,),
+    ).fetchall()
+
+
 def round_text(tx: Connection, number: int) -> dict[str, tuple[FoundSample, ...]]:
     """See `Store.rounds.text`."""
     parts: dict[str, list[int]] = defaultdict(list)

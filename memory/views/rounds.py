@@ -298,6 +298,10 @@ class Rounds:
         """
         return self._file.read(rounds.round_samples, number, limit, after)
 
+    def sources(self, number: int) -> list[tuple[str, str | None, int]]:
+        """How many samples of which part and source a round was given; None where the text, and its source, is gone."""
+        return self._file.read(rounds.count_sources, number)
+
     def text(self, number: int) -> dict[str, tuple[FoundSample, ...]]:
         """What is still kept of the text that a round was given to train on, by its part (`TrainedSample.part`)."""
         return self._file.read(rounds.round_text, number)

@@ -266,6 +266,18 @@ PROOFS: Final = {
         ],
         "tests/unit/learner/test_conduct.py": ["test_a_round_on_a_model_that_sees_later_tokens_is_refused"],
     },
+    "The page shows what the operations answer": {
+        "tests/browser/test_page.py": [
+            "test_criteria_are_those_of_the_verdict",
+            "test_nobody_is_shut_out",
+            "test_rounds_are_those_of_the_ledger",
+        ],
+        "tests/unit/daemon/page/test_pages.py": ["test_text_from_outside_is_text_and_nothing_else"],
+        "tests/unit/daemon/page/test_access.py": [
+            "test_a_form_that_no_page_of_ours_sent_does_nothing",
+            "test_who_is_not_signed_in_is_led_there_and_back",
+        ],
+    },
     "Nothing unsafe is loaded or exposed": {
         "tests/unit/checkpoints/test_generation_store.py": ["test_pickled_weights_are_refused"],
         "tests/unit/checkpoints/test_load.py": ["test_code_in_a_model_is_never_run"],

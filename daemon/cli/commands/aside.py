@@ -113,7 +113,7 @@ def drop(
 
 def _describe_part(source: str | None, key: str | None) -> str:
     """A source, a key, or both, in words."""
-    from daemon.cli.render.printable import inline
+    from daemon.control.printable import inline
 
     return " and ".join(
         [*([] if source is None else [f"source {inline(source)}"]), *([] if key is None else ["that key"])]
@@ -122,7 +122,7 @@ def _describe_part(source: str | None, key: str | None) -> str:
 
 def _count(counted: CountedAside, subject: str) -> int:
     """Say how many documents of what is named a round set aside. Raises UnknownThing for none."""
-    from daemon.cli.render.printable import inline
+    from daemon.control.printable import inline
 
     number, matching = counted["round"], counted["samples"] + counted["held_out"]
     if not matching:

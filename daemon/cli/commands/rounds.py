@@ -195,7 +195,7 @@ def _say_rejected(rejected: RejectedRound) -> None:
 
 
 def _say_paused(paused: PausedRounds) -> None:
-    from daemon.cli.render.printable import printable
+    from daemon.control.printable import printable
 
     if paused["already"]:
         since = datetime.fromtimestamp(paused["since"]).astimezone().isoformat(" ", "seconds")

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from rich.markup import escape
 
-from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, table
 from daemon.control.answers.audit import AuditLine
+from daemon.control.printable import inline
 
 
 def print_audit(lines: Sequence[AuditLine]) -> None:

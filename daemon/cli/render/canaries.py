@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.text import Text
 
-from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, table
 from daemon.control.answers.canaries import CanaryLine, CanaryStanding
+from daemon.control.printable import inline
 from daemon.span import span as ago
 
 WORDS = {

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from daemon.cli.render.printable import inline, printable
 from daemon.cli.render.screen import console, number_text, state_text, table
 from daemon.control.answers.rounds import GenerationsAnswer, ScoreLine, SkillLine
+from daemon.control.printable import inline, printable
 from daemon.span import span as ago
 from memory.ledger.records import lineage
 from memory.ledger.scorings import most_common

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 from rich.text import Text
 
-from daemon.cli.render.printable import inline, printable
 from daemon.cli.render.screen import console, table
-from daemon.cli.render.wording import not_kept, shown_text
 from daemon.control.answers.kept import AsideLine, AsideTextAnswer, DeadLetterLine, GapLine, MemoryAnswer
+from daemon.control.printable import inline, printable
+from daemon.control.wording import not_kept, shown_text
 from daemon.span import span as ago
 
 SHOWN_CHARACTERS = 2_000

@@ -7,11 +7,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, table
-from daemon.cli.render.wording import shown_text
 from daemon.control.answers.people import ErasedPerson, FoundPerson, SeenBy, SimilarKeyLine
 from daemon.control.answers.records import SampleLine
+from daemon.control.printable import inline
+from daemon.control.wording import shown_text
 from daemon.span import span as ago
 
 

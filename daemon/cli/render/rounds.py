@@ -9,12 +9,12 @@ from rich.text import Text
 
 from daemon.cli.render.canaries import print_canary
 from daemon.cli.render.generations import how_to_read, names_explained
-from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, number_text, outcome_text, table
 from daemon.cli.render.skills import print_skills
-from daemon.cli.render.wording import DROPS, begun, check_words, trigger_word
 from daemon.control.answers.rounds import LeftOutPart, RoundAnswer, RoundLine
 from daemon.control.answers.status import LastRoundStanding, RoundStanding
+from daemon.control.printable import inline
+from daemon.control.wording import DROPS, begun, check_words, trigger_word
 from daemon.span import span as ago
 
 

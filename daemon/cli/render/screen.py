@@ -12,9 +12,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from daemon.cli.render.printable import printable
 from daemon.control.answers.rounds import RoundLine
 from daemon.control.answers.status import LastRoundStanding
+from daemon.control.printable import printable
 
 BETWEEN_COLUMNS = 3
 """A blank on either side of each cell and a line between; at the edges one line takes the place of two blanks."""

@@ -6,9 +6,9 @@ from typing import Any
 from rich.markup import escape
 from rich.text import Text
 
-from daemon.cli.render.printable import inline
 from daemon.cli.render.screen import console, table
 from daemon.control.answers.rounds import RoundAnswer
+from daemon.control.printable import inline
 
 
 def print_skills(facts: RoundAnswer) -> None:

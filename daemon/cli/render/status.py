@@ -26,6 +26,7 @@ from daemon.control.answers.status import (
     StatusAnswer,
     WaitingLabel,
 )
+from daemon.control.how_it_stands import gigabytes, is_low
 from daemon.ingestion.flood_sentence import flood_sentence, flooded
 from daemon.lifecycle.supervised_threads import State
 from daemon.rounds.unknown_sentence import unknown_sentence
@@ -68,6 +69,9 @@ def _status_rows(facts: StatusAnswer, now: float) -> Iterable[tuple[str, str | T
         yield "feedback", f"{said['accepted']:,} accepted, {said['rejected']:,} rejected of this generation's answers"
     if ingest := facts.get("ingest"):
         yield "reading", _ingest(ingest)
+    if disk := facts.get("disk"):
+        room = f"{gigabytes(disk['free_bytes'])} of {gigabytes(disk['total_bytes'])} free"
+        yield "disk", Text(room, "yellow" if is_low(disk) else "")
     if parts := facts.get("parts"):
         yield "parts", _parts(parts)
 

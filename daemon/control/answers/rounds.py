@@ -62,6 +62,7 @@ class RoundAnswer(RoundLine):
         offsets: what it covers, by partition: the first and the last offset.
         kept: that its candidates are kept to be judged again, and when that is, a sentence; empty where they are not.
         canary: how its generation fared in traffic; None where it was not watched.
+        directory: where it stands on disk; None where that is gone.
     """
 
     base: int
@@ -72,6 +73,7 @@ class RoundAnswer(RoundLine):
     offsets: dict[str, list[int]]
     kept: str
     canary: CanaryLine | None
+    directory: str | None
 
 
 class RoundSampleLine(RecordPlace):
@@ -85,16 +87,30 @@ class RoundSampleLine(RecordPlace):
     part: str
 
 
+class SampleSource(TypedDict):
+    """How many samples of one source a round was given as one part.
+
+    Attributes:
+        source: None of text that is gone, and its source with it.
+    """
+
+    part: str
+    source: str | None
+    samples: int
+
+
 class RoundSamplesAnswer(TypedDict):
     """A page of the samples that a round was given, by id.
 
     Attributes:
+        sources: of all of them, not of this page alone.
         next: what `after` brings the next page; None where there is none.
         note: a sentence where more is not known any more, else empty.
     """
 
     round: int
     samples: list[RoundSampleLine]
+    sources: list[SampleSource]
     next: int | None
     note: str
 

@@ -247,6 +247,20 @@ class WaitingLabel(TypedDict):
     detail: str
 
 
+class DiskStanding(TypedDict):
+    """How much room there is where the state is kept.
+
+    Attributes:
+        path: the state directory.
+        free_bytes: for this service's user.
+        total_bytes: of the file system.
+    """
+
+    path: str
+    free_bytes: int
+    total_bytes: int
+
+
 class StatusAnswer(TypedDict):
     """How things stand. What only a running daemon knows is None without one, what only the store knows without that.
 
@@ -269,6 +283,7 @@ class StatusAnswer(TypedDict):
         kept: that a round's candidates are kept to be judged again, and when that is, a sentence; else empty.
         waiting_labels: of a classifier, those of most documents first.
         feedback: what was said of the serving generation's answers; None where nothing was.
+        disk: None where the state directory cannot be looked at.
     """
 
     running: bool
@@ -298,3 +313,4 @@ class StatusAnswer(TypedDict):
     kept: str
     waiting_labels: list[WaitingLabel]
     feedback: FeedbackOfGeneration | None
+    disk: DiskStanding | None

@@ -1,6 +1,7 @@
 """Rounds and generations, as the ledger has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from daemon.control.answers.rounds import (
@@ -72,13 +73,16 @@ def _bound_of_training(recipe: Mapping[str, Any], training: Mapping[str, Any]) -
     return None if recipe.get("max_tokens") is None else "learner.recipe.max_tokens"
 
 
-def round_in_full(round_: Round, kept: str = "", canary: CanaryRecord | None = None) -> RoundAnswer:
+def round_in_full(
+    round_: Round, kept: str = "", canary: CanaryRecord | None = None, directory: Path | None = None
+) -> RoundAnswer:
     """A round with everything the ledger holds of it.
 
     Args:
         round_: that it tells of.
         kept: when its candidates are judged again, where they are kept; else empty.
         canary: that its generation is or was watched in traffic.
+        directory: of the round, where there is one.
     """
     return {
         **round_line(round_),
@@ -90,11 +94,17 @@ def round_in_full(round_: Round, kept: str = "", canary: CanaryRecord | None = N
         "offsets": {partition_name(partition): list(ends) for partition, ends in round_.offsets.items()},
         "kept": kept,
         "canary": None if canary is None else canary_line(canary),
+        "directory": None if directory is None else str(directory),
     }
 
 
 def round_samples(
-    number: int, samples: Sequence[TrainedSample], *, limit: int, lineage_from: int
+    number: int,
+    samples: Sequence[TrainedSample],
+    sources: Iterable[tuple[str, str | None, int]],
+    *,
+    limit: int,
+    lineage_from: int,
 ) -> RoundSamplesAnswer:
     """A page of the samples that a round was given. `samples` has one more than `limit` where there is another page."""
     page = samples[:limit]
@@ -106,6 +116,7 @@ def round_samples(
         "samples": [
             {"id": sample.sample_id, "part": sample.part, **place(sample.partition, sample.offset)} for sample in page
         ],
+        "sources": [{"part": part, "source": source, "samples": count} for part, source, count in sources],
         "next": page[-1].sample_id if len(samples) > limit else None,
         "note": note if gone else "",
     }

@@ -1,12 +1,14 @@
 """How things stand, as far as the store and the settings tell."""
 
 import math
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from checkpoints.errors import CheckpointsError
 from daemon.control.answers.status import (
+    DiskStanding,
     EvidenceStanding,
     ForgettingStanding,
     LastRoundStanding,
@@ -66,7 +68,16 @@ def status_without_store(state_dir: Path) -> StatusAnswer:
         "kept": "",
         "waiting_labels": [],
         "feedback": None,
+        "disk": _disk(state_dir),
     }
+
+
+def _disk(state_dir: Path) -> DiskStanding | None:
+    try:
+        usage = shutil.disk_usage(state_dir)
+    except OSError:
+        return None
+    return {"path": str(state_dir), "free_bytes": usage.free, "total_bytes": usage.total}
 
 
 def status(store: Store, state_dir: Path) -> StatusAnswer:

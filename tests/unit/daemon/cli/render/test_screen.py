@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.cli.render.printable import printable, printable_json
 from daemon.cli.render.screen import PIPE_COLUMNS, Screen, open_screen, table
+from daemon.control.printable import printable, printable_json
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.cli.render.wording import begun, check_words, not_kept
+from daemon.control.wording import begun, check_words, not_kept
 from daemon.rounds.begin_or_wait import DRY_RUN, Trigger
 from gate.verdict import AGAINST, DROPS
 from memory.metrics import DROPPED

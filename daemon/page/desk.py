@@ -1,0 +1,205 @@
+"""Answers those who are signed in: draws pages, asks before something is done and does it, tells of what goes wrong."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from daemon.control.answers.status import StatusAnswer
+from daemon.control.asker import HEADER, asker, name_asker
+from daemon.control.how_it_stands import how_it_stands
+from daemon.control.operations import BY_NAME
+from daemon.control.protocol import Control
+from daemon.control.reading import check_arguments, read_number, read_query
+from daemon.errors import DaemonError
+from daemon.page.access.attempts import Attempts
+from daemon.page.access.forms import is_from_here, read_form
+from daemon.page.access.sessions import PageSession, Sessions
+from daemon.page.actions import ACTIONS, Action, call_of, carry_out, confirmation
+from daemon.page.change_events import ChangeEvents
+from daemon.page.metrics import PageMetrics
+from daemon.page.pages import PAGES, PageAsked, PageLine
+from daemon.page.rendering import Frame, Renderer
+from daemon.page.sign_in import SESSION, SignIn, sent_cookie
+from daemon.page.static import StaticFiles
+from memory.errors import StoreError
+from serving.door.bearer import bears, digest_of
+
+log = structlog.get_logger(__name__)
+
+AS_JSON: Final = "json"
+"""`?format=json`: what an address is for programs, in a browser."""
+TITLES: Final = {404: "There is no such page", 403: "Not done", 409: "Not done", 503: "Not now"}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass
+class Desk:
+    """The endpoints of the page.
+
+    Attributes:
+        token: the admin token as it is now.
+        closing: whether the service ends.
+    """
+
+    control: Control
+    metrics: PageMetrics
+    sessions: Sessions
+    token: Callable[[], str]
+    closing: Callable[[], bool]
+    static: StaticFiles = field(default_factory=StaticFiles)
+    renderer: Renderer = field(init=False)
+    live: ChangeEvents = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.renderer = Renderer(self.static)
+        self.live = ChangeEvents(self.control.status, self.closing, self.metrics)
+
+    def application(self) -> Starlette:
+        """The routes."""
+        sign_in = SignIn(self.sessions, Attempts(), self.metrics, self.renderer)
+        return Starlette(
+            routes=[
+                Route("/sign-in", sign_in.show, methods=["GET"]),
+                Route("/sign-in", sign_in.take, methods=["POST"]),
+                Route("/sign-out", self._from_here(sign_in.out), methods=["POST"]),
+                Route("/static/{name}", self.static.answer, methods=["GET"]),
+                Route("/live", self.watch, methods=["GET"]),
+                *(Route(page.path, self._endpoint(page), methods=["GET"]) for page in PAGES),
+                Route("/act/{name}", self.confirm, methods=["GET"]),
+                Route("/act/{name}", self.act, methods=["POST"]),
+            ],
+            exception_handlers={
+                DaemonError: self._daemon_error,
+                StoreError: self._store_error,
+                HTTPException: self._http_error,
+                Exception: self._unexpected_error,
+            },
+        )
+
+    def session_of(self, request: Request) -> PageSession | None:
+        """Who asks: by a cookie, or by the token itself; None where neither is good."""
+        if found := self.sessions.find(sent_cookie(SESSION, request)):
+            return found
+        header = request.headers.get("authorization", "").encode(errors="replace")
+        if not bears(header, [digest_of(self.token())]):
+            return None
+        peer = "" if request.client is None else request.client.host
+        return PageSession(name_asker(request.headers.get(HEADER, ""), peer), digest_of(self.token()), 0.0, 0.0)
+
+    async def missing(self, _request: Request) -> Response:
+        """Of an address that leads nowhere. Raises HTTPException."""
+        raise HTTPException(404, "There is no such page.")
+
+    def _endpoint(self, page: PageLine) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            of_path = {name: read_number(text, page.arguments.thing) for name, text in request.path_params.items()}
+            fields = read_query(request.query_params.items(), page.arguments) | of_path
+            call = check_arguments(page.arguments, fields).call()
+            return await run_in_threadpool(self._draw, page, call, request.scope["page_session"])
+
+        return endpoint
+
+    def _draw(self, page: PageLine, call: dict[str, Any], session: PageSession) -> Response:
+        status = self.control.status()
+        shown = page.view(PageAsked(self.control, status, call))
+        frame = Frame(
+            path=page.tab,
+            title=page.title.format_map(call),
+            needs=_needs(status),
+            command=page.command.format_map(call),
+            json=f"{BY_NAME[page.operation].path.format_map(call)}?format={AS_JSON}" if page.operation else "",
+            is_live=page.is_live,
+        )
+        return self.renderer.page(page.template, frame, shown, session, notice=session.take_notice())
+
+    async def watch(self, request: Request) -> Response:
+        """The stream of events by which pages are kept current."""
+        session: PageSession = request.scope["page_session"]
+        by_cookie = bool(sent_cookie(SESSION, request))
+        return self.live.answer(lambda: not by_cookie or self.sessions.is_alive(session))
+
+    async def confirm(self, request: Request) -> Response:
+        """Ask whether somebody is sure, and say what will happen."""
+        return await self._ask(request, dict(request.query_params))
+
+    async def act(self, request: Request) -> Response:
+        """Do what a form asks for, and go on to where that shows; a first step only asks."""
+        session: PageSession = request.scope["page_session"]
+        fields, action = await self._read_own_form(request), _action(request)
+        if fields.get("step") != "do":
+            return await self._ask(request, fields)
+        asker.set(session.who)
+        try:
+            call = call_of(action, fields)
+            session.notice = await run_in_threadpool(carry_out, action, self.control, call)
+        except DaemonError as error:
+            return await self._ask(request, fields, problem=str(error), status=error.http_status)
+        return RedirectResponse(action.back.format_map(call), status_code=303)
+
+    async def _ask(self, request: Request, fields: dict[str, str], *, problem: str = "", status: int = 200) -> Response:
+        shown = await run_in_threadpool(confirmation, _action(request), self.control, fields, problem)
+        frame = Frame(path="", title=shown.title, command=shown.command)
+        return self.renderer.page("confirm.html", frame, shown, request.scope["page_session"], status=status)
+
+    def _from_here(self, endpoint: Endpoint) -> Endpoint:
+        async def checked(request: Request) -> Response:
+            await self._read_own_form(request)
+            return await endpoint(request)
+
+        return checked
+
+    async def _read_own_form(self, request: Request) -> dict[str, str]:
+        """The fields of a form that a page of this session sent. Raises BadRequest, HTTPException."""
+        session: PageSession = request.scope["page_session"]
+        fields = await read_form(request)
+        # Whoever sends the token itself is no browser that somebody else's page could have led here.
+        by_token = not sent_cookie(SESSION, request) and "authorization" in request.headers
+        if not by_token and not (is_from_here(request.headers) and session.owns(fields.get("form_token", ""))):
+            raise HTTPException(
+                403, "This form did not come from a page of yours, or is out of date: nothing was done."
+            )
+        return fields
+
+    async def _daemon_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, DaemonError)
+        return self._problem(request, error.http_status, str(error))
+
+    async def _store_error(self, request: Request, error: Exception) -> Response:
+        log.warning("store_failed", kind=type(error).__name__, error=str(error))
+        return self._problem(request, 503, str(error))
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return self._problem(request, error.status_code, error.detail)
+
+    async def _unexpected_error(self, request: Request, _: Exception) -> Response:
+        # The server logs it with its traceback.
+        return self._problem(request, 500, "The page could not be drawn; the daemon's log says why.")
+
+    def _problem(self, request: Request, status: int, words: str) -> Response:
+        title, session = TITLES.get(status, "That did not work"), request.scope["page_session"]
+        if session is None:
+            return self.renderer.bare("problem_bare.html", title, words, status=status)
+        return self.renderer.page("problem.html", Frame("", title), words, session, status=status)
+
+
+def _action(request: Request) -> Action:
+    """What an address names. Raises HTTPException."""
+    action = ACTIONS.get(request.path_params["name"])
+    if action is None:
+        raise HTTPException(404, "There is no such action.")
+    return action
+
+
+def _needs(status: StatusAnswer) -> int:
+    """How many things wait for a person."""
+    return sum(need.waits for need in how_it_stands(status).needs)

@@ -1,0 +1,146 @@
+"""The table of pages: each once, with where it is, what it asks the control for, and what shows the same elsewhere."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from daemon.control.answers.status import StatusAnswer
+from daemon.control.arguments import Arguments, AsideTextPage, Flag, NewestFirst, OfRound
+from daemon.control.protocol import Control
+from daemon.errors import UnknownThing
+from daemon.page.views.needs import held_text_view, needs_view
+from daemon.page.views.now import LATEST, now_view
+from daemon.page.views.round import round_view
+from daemon.page.views.rounds import rounds_view
+
+HELD_SHOWN: Final = 10
+"""Rounds whose verdict is looked up for what they set aside."""
+
+
+class HeldTextPage(AsideTextPage):
+    """A page of what a round set aside, its text only where that is asked for."""
+
+    text: Flag = False
+
+
+@dataclass(frozen=True, slots=True)
+class PageAsked:
+    """What a page is drawn from.
+
+    Attributes:
+        control: answers; called in a worker thread.
+        status: how things stand, which each page shows a little of.
+        call: the page's arguments, by name.
+    """
+
+    control: Control
+    status: StatusAnswer
+    call: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PageLine:
+    """A page.
+
+    Attributes:
+        path: its address; a number in it is called `number`.
+        tab: the path of the tab that it belongs to.
+        template: what draws it.
+        title: may name `{number}`.
+        view: what it shows.
+        arguments: what its address may name.
+        operation: whose answer it shows, by name; empty where it shows several.
+        command: that shows the same on a terminal.
+        is_live: whether it is kept current by events.
+    """
+
+    path: str
+    tab: str
+    template: str
+    title: str
+    view: Callable[[PageAsked], Any]
+    arguments: type[Arguments] = Arguments
+    operation: str = ""
+    command: str = ""
+    is_live: bool = False
+
+
+def _now(asked: PageAsked) -> object:
+    return now_view(asked.status, asked.control.rounds(limit=LATEST))
+
+
+def _rounds(asked: PageAsked) -> object:
+    limit = asked.call["limit"]
+    return rounds_view(asked.control.rounds(limit=limit, before=asked.call["before"]), limit)
+
+
+def _needs(asked: PageAsked) -> object:
+    control, aside = asked.control, asked.control.aside()
+    # Those that wait, and the latest: of a long list nobody reads every verdict.
+    numbers = {*asked.status["waiting"], *(group["round"] for group in aside[-HELD_SHOWN:])}
+    rounds = {}
+    for number in numbers:
+        with suppress(UnknownThing):
+            rounds[number] = control.round(number)
+    return needs_view(asked.status, aside, rounds, control.memory())
+
+
+def _held_text(asked: PageAsked) -> object:
+    call = asked.call
+    answer = asked.control.aside_text(call["number"], limit=call["limit"], after=call["after"], worst=call["worst"])
+    waits = call["number"] in asked.status["waiting"]
+    return held_text_view(answer, waits=waits, text=call["text"], worst=call["worst"])
+
+
+def _round(asked: PageAsked) -> object:
+    number = asked.call["number"]
+    samples = asked.control.round_samples(number, limit=1)
+    return round_view(asked.control.round(number), samples, asked.status["round"])
+
+
+PAGES: Final = (
+    PageLine("/", "/", "now.html", "Now", _now, operation="status", command="riverkeep status", is_live=True),
+    PageLine(
+        "/needs",
+        "/needs",
+        "needs.html",
+        "Needs you",
+        _needs,
+        operation="aside",
+        command="riverkeep status",
+        is_live=True,
+    ),
+    PageLine(
+        "/aside/{number}",
+        "/needs",
+        "held_text.html",
+        "Set aside by round {number}",
+        _held_text,
+        HeldTextPage,
+        operation="aside_text",
+        command="riverkeep memory aside {number} --text --worst",
+    ),
+    PageLine(
+        "/rounds",
+        "/rounds",
+        "rounds.html",
+        "Rounds",
+        _rounds,
+        NewestFirst,
+        operation="rounds",
+        command="riverkeep round list",
+        is_live=True,
+    ),
+    PageLine(
+        "/rounds/{number}",
+        "/rounds",
+        "round.html",
+        "Round {number}",
+        _round,
+        OfRound,
+        operation="round",
+        command="riverkeep round show {number}",
+        is_live=True,
+    ),
+)

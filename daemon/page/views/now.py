@@ -1,0 +1,100 @@
+"""What the first page shows: how things stand, the round in progress, what comes next, the latest rounds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from daemon.control.answers.rounds import RoundLine
+from daemon.control.answers.status import StatusAnswer
+from daemon.control.how_it_stands import HowItStands, PersonNeeded, forgetting_words, how_it_stands
+from daemon.page.views.rounds import RoundInProgress, RoundRow, round_in_progress, round_row
+
+LATEST: Final = 6
+PLACES: Final[Mapping[str, str]] = {
+    "round": "/needs#round-{number}",
+    "flood": "/needs#floods",
+    "pause": "/needs#pause",
+    "aside": "/needs#aside",
+}
+"""Where a person decides on what needs one."""
+EVIDENCE: Final = {
+    "anchor": "held-out documents of the anchor",
+    "newest": "held-out documents of new text",
+    "labels": "labels of held-out text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NeedLink:
+    """What needs a person, and where it is decided on; empty where that is not on the page."""
+
+    words: str
+    waits: bool
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """How much there is of what a round is judged by."""
+
+    what: str
+    found: int
+    needed: int
+
+    @property
+    def lacks(self) -> bool:
+        """Whether a round that begins by itself waits for more."""
+        return self.found < self.needed
+
+
+@dataclass(frozen=True, slots=True)
+class NowView:
+    """The first page.
+
+    Attributes:
+        next_round: what it waits for, a clause; empty where that is not known.
+        forgetting: of what serves, in words.
+        since: when the daemon began, unix seconds; None where none runs.
+        may_ask: whether a round can be asked for.
+    """
+
+    stands: HowItStands
+    needs: tuple[NeedLink, ...]
+    progress: RoundInProgress | None
+    next_round: str
+    evidence: tuple[Enough, ...]
+    forgetting: str
+    feedback: str
+    latest: tuple[RoundRow, ...]
+    version: str
+    state_dir: str
+    since: float | None
+    parts: tuple[tuple[str, bool, str], ...]
+    may_ask: bool
+    is_paused: bool
+
+
+def now_view(facts: StatusAnswer, rounds: Sequence[RoundLine]) -> NowView:
+    """The first page, of the status and the latest rounds."""
+    stands, progress, said = how_it_stands(facts), facts["round"], facts["feedback"]
+    return NowView(
+        stands=stands,
+        needs=tuple(map(pointer, stands.needs)),
+        progress=None if progress is None else round_in_progress(progress),
+        next_round=facts["next_round"] or "",
+        evidence=tuple(Enough(EVIDENCE[need["what"]], need["found"], need["needed"]) for need in facts["evidence"]),
+        forgetting=forgetting_words(facts["forgetting"]),
+        feedback="" if said is None else f"{said['accepted']:,} accepted, {said['rejected']:,} rejected",
+        latest=tuple(map(round_row, rounds)),
+        version=facts["version"],
+        state_dir=facts["state_dir"],
+        since=facts["started_at"],
+        parts=tuple((name, part["ok"], part["detail"]) for name, part in (facts["parts"] or {}).items()),
+        may_ask=facts["running"] and bool(facts["memory"] and facts["memory"]["fresh_samples"]),
+        is_paused=facts["rounds_paused"] is not None,
+    )
+
+
+def pointer(need: PersonNeeded) -> NeedLink:
+    """A need, and where it is decided on."""
+    return NeedLink(need.words, need.waits, PLACES.get(need.kind, "").format(number=need.number))

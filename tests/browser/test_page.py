@@ -1,0 +1,195 @@
+"""The page in a real browser, before a service that has rounds behind it: figures, keyboard, contrast, a phone."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from daemon.control.how_it_stands import how_it_stands
+from daemon.control.within_daemon import LiveControl
+from daemon.page.pages import PAGES
+from daemon.page.views.checks import check_rows
+from tests.browser.screenshots import TOKEN, sign_in
+from tests.browser.story import Story, telling
+from tests.unproven import CHROMIUM, program
+
+WAITS = 11
+"""The round of the story that waits."""
+ADDRESSES = sorted({page.path.replace("{number}", str(WAITS)) for page in PAGES})
+SERIOUS = ("serious", "critical")
+
+
+@dataclass
+class Watched:
+    """A browser's page, with what it asked for and complained of."""
+
+    page: Page
+    address: str
+    asked: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+
+    def open(self, path: str) -> Page:
+        """Go there."""
+        self.page.goto(f"{self.address}{path}")
+        return self.page
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Story]]:
+    """Where it listens, and what it is about."""
+    with telling(tmp_path_factory.mktemp("story"), now=time.time(), token=TOKEN) as told:
+        yield told
+
+
+@pytest.fixture(scope="module")
+def control(service: tuple[str, Story]) -> LiveControl:
+    """Who answers, asked directly."""
+    return service[1].control()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real one."""
+    chromium = program("chromium", CHROMIUM)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, service: tuple[str, Story]) -> Iterator[BrowserContext]:
+    """Somebody is signed in."""
+    context = browser.new_context()
+    sign_in(context.new_page(), service[0])
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def watched(signed_in: BrowserContext, service: tuple[str, Story]) -> Iterator[Watched]:
+    """A page that is watched: nothing from elsewhere, and not a word on its console."""
+    page = signed_in.new_page()
+    seen = Watched(page, service[0])
+    yield seen
+    page.close()
+    assert seen.said == []
+    assert {url.split("/")[2] for url in seen.asked} <= {service[0].split("/")[2]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_nobody_is_shut_out(watched: Watched, path: str, scheme: Any) -> None:
+    """No serious finding of axe, and no scrolling sideways on a phone, in either dress."""
+    watched.page.emulate_media(color_scheme=scheme)
+    watched.page.set_viewport_size({"width": 375, "height": 800})
+    page = watched.open(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found if each["impact"] in SERIOUS] == []
+
+
+def test_the_sentence_and_the_lights_are_those_of_the_status(watched: Watched, control: LiveControl) -> None:
+    """Word for word."""
+    stands, page = how_it_stands(control.status()), watched.open("/")
+    assert page.locator("h1").inner_text() == stands.sentence
+    lights = page.locator(".lights li")
+    assert lights.locator(".label").all_inner_texts() == [light.name.capitalize() for light in stands.lights]
+    for light, word in zip(stands.lights, lights.locator(".word").all_inner_texts(), strict=True):
+        # The free disk may change between two looks.
+        assert light.name == "disk" or word.endswith(light.word)
+
+
+def test_rounds_are_those_of_the_ledger(watched: Watched, control: LiveControl) -> None:
+    """Each with its number, what it came to, and how much it was given."""
+    rows = watched.open("/rounds").locator("tbody tr")
+    lines = control.rounds()
+    assert rows.count() == len(lines)
+    for row, line in zip(rows.all_inner_texts(), lines, strict=True):
+        cells = row.split("\t")
+        assert cells[0].strip() == str(line["number"])
+        assert cells[1].endswith(line["outcome"].replace("_", " "))
+        assert cells[4].strip() == f"{line['fresh_samples']:,}"
+        assert cells[5].strip() == f"{line['replay_samples']:,}"
+
+
+def test_criteria_are_those_of_the_verdict(watched: Watched, control: LiveControl) -> None:
+    """With figure, bound and verdict; drawn once each."""
+    rows = watched.open("/rounds/4").locator("#gate tbody tr")
+    checks = check_rows(control.round(4)["verdict"])
+    assert rows.count() == len(checks)
+    for row, check in zip(rows.all(), checks, strict=True):
+        cells = [text.strip() for text in row.locator("td").all_inner_texts()]
+        assert check.figure is not None
+        assert check.bound is not None
+        assert float(cells[2].replace("−", "-")) == pytest.approx(check.figure, abs=6e-4)
+        assert float(cells[3].replace("−", "-")) == pytest.approx(check.bound, abs=6e-4)
+        assert cells[-1].endswith("kept" if check.passed else "missed")
+        assert row.locator("svg.interval").count() == 1
+
+
+def test_text_is_masked_until_asked_for_and_worst_first(watched: Watched, control: LiveControl) -> None:
+    """The documents and their losses are the operation's."""
+    page = watched.open(f"/aside/{WAITS}?worst=1")
+    documents = control.aside_text(WAITS, worst=True)["documents"]
+    assert page.locator(".documents > li").count() == len(documents)
+    assert page.locator(".documents .text").count() == 0
+    page.get_by_role("link", name="Show the text").click()
+    shown = page.locator(".documents > li")
+    assert shown.nth(0).locator(".text").inner_text() == documents[0]["text"]
+    loss = documents[0]["loss"]
+    assert loss is not None
+    assert f"loss {loss:.2f}" in shown.nth(0).inner_text()
+
+
+def test_signing_in_and_acting_take_no_mouse(browser: Browser, service: tuple[str, Story]) -> None:
+    """From the sign-in to a round that is paused and resumed, with Tab and Enter, without JavaScript."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{service[0]}/rounds/4")
+    page.keyboard.type(TOKEN)
+    page.keyboard.press("Tab")
+    page.keyboard.type("grace")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/rounds/4$"))
+    page.goto(f"{service[0]}/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.get_by_role("link", name="Pause rounds…").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Why, for those who look at the status").focus()
+    page.keyboard.type("a look")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Rounds are paused.")
+    line = service[1].control().audit(limit=1)[0]
+    assert (line["who"], line["what"], line["detail"]) == ("grace, by the page", "pause_rounds", {"reason": "a look"})
+    page.get_by_role("link", name="Resume rounds…").click()
+    page.get_by_role("button", name="Resume rounds").press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Rounds begin by themselves again.")
+    context.close()
+
+
+def test_what_happens_shows_without_a_reload(watched: Watched, service: tuple[str, Story]) -> None:
+    """By an event; what somebody has opened stays as it is."""
+    page = watched.open("/")
+    with page.expect_response(lambda response: response.url.endswith("/live")):
+        page.reload()
+    store = service[1].rooms.store
+    store.rounds.pause("somebody looks")
+    try:
+        expect(page.locator("#needs")).to_contain_text("Rounds are paused: somebody looks", timeout=20_000)
+    finally:
+        store.rounds.resume()
+    expect(page.locator("#needs")).not_to_contain_text("Rounds are paused", timeout=20_000)

@@ -1,0 +1,193 @@
+"""What pages show, and what can be done on them."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from daemon.control.how_it_stands import how_it_stands
+from daemon.page.actions import ACTIONS
+from daemon.page.pages import PAGES
+from memory.ledger import aside
+from streams.document import Batch, Document, Partition
+from tests.unit.daemon.page.browsers import Browser
+from tests.unit.daemon.page.conftest import Ground
+
+ADDRESSES = sorted({page.path.replace("{number}", "4") for page in PAGES})
+
+
+class Outline(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        """Note it."""
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of each element of that name."""
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_every_page_is_whole(reader: Browser, address: str) -> None:
+    """One heading, landmarks, a way past the frame, captions, heads with a scope, nothing inline, nothing from afar."""
+    answer = reader.get(address)
+    assert answer.status_code == 200
+    page = Outline(answer.text)
+    assert len(page.all("h1")) == 1
+    assert all(len(page.all(landmark)) == 1 for landmark in ("main", "nav", "header", "footer"))
+    assert page.all("a")[0] == {"class": "skip", "href": "#main"}
+    assert len([tab for tab in page.all("a") if tab.get("aria-current") == "page"]) == 1
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all("scope" in head for head in page.all("th"))
+    assert page.all("style") == []
+    assert all(script.get("src") for script in page.all("script"))
+    assert not any(
+        "style" in attributes or any(name.startswith("on") for name in attributes) for _, attributes in page.tags
+    )
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        for where in ("href", "src", "action"):
+            assert (attributes.get(where) or "/").startswith(("/", "#"))
+
+
+def test_every_form_has_its_token(reader: Browser) -> None:
+    """Of every page, and of every page that asks."""
+    asking = [f"/act/{name}?number=4&round=4" for name in ACTIONS]
+    for address in [*ADDRESSES, *asking]:
+        text = reader.get(address).text
+        assert len(re.findall("<form", text)) == len(re.findall('name="form_token" value="[^"]{20,}"', text))
+
+
+def test_the_first_page_says_what_the_status_says(ground: Ground, reader: Browser) -> None:
+    """Number by number."""
+    facts, text = ground.control.status(), reader.get("/").text
+    assert f"generation {facts['serving']['generation']} serves" in text
+    assert facts["memory"] is not None
+    assert f"{facts['memory']['fresh_samples']:,} fresh" in text
+    assert facts["waiting"] == [4]
+    assert "Round 4 waits for your word" in text
+    waiting = sum(need.waits for need in how_it_stands(facts).needs)
+    assert f'<span class="badge">{waiting}<' in text
+
+
+def test_a_round_shows_each_criterion_of_its_verdict(ground: Ground, reader: Browser) -> None:
+    """With figure, bound, limits and the word on it."""
+    answer, text = ground.control.round(1), reader.get("/rounds/1").text
+    checks = answer["verdict"]["checks"]
+    assert checks
+    for check in checks:
+        for figure in (check["figure"], check["bound"]):
+            assert f"{figure:.3f}".replace("-0.000", "0.000").replace("-", "−") in text
+    assert text.count('class="interval') == len(checks)
+    assert str(ground.here.rooms.round_dir(1)) in text
+    for each in ground.control.round_samples(1, limit=1)["sources"]:
+        assert f"{each['samples']:,}" in text
+
+
+def test_a_round_that_is_not_there_is_a_page_that_says_so(reader: Browser) -> None:
+    """Not the interface's JSON."""
+    answer = reader.get("/rounds/99")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert reader.get("/rounds/x").status_code == 404
+    assert reader.get("/no-such-page").status_code == 404
+    assert reader.get("/act/no_such_action").status_code == 404
+    assert reader.get("/rounds?limit=x").status_code == 400
+
+
+def test_what_is_done_is_asked_before_and_stands_in_the_audit_log(ground: Ground) -> None:
+    """With who did it; the answer leads on, and says once what came of it."""
+    browser = ground.page.browser().signed_in("zoë")
+    asked = browser.get("/act/pause_rounds")
+    assert "No round begins by itself" in asked.text
+    assert ground.here.store.rounds.paused() is None
+    done = browser.act("pause_rounds", reason="the GPU is lent out")
+    assert (done.status_code, done.headers["location"]) == (303, "/")
+    pause = ground.here.store.rounds.paused()
+    assert pause is not None
+    assert pause.reason == "the GPU is lent out"
+    assert "Rounds are paused." in browser.get("/").text
+    assert 'class="notice"' not in browser.get("/").text
+    line = ground.control.audit(limit=1)[0]
+    assert (line["who"], line["what"]) == ("zoë, by the page", "pause_rounds")
+    assert browser.act("resume_rounds").status_code == 303
+    assert ground.here.store.rounds.paused() is None
+
+
+def test_what_is_refused_is_said_where_it_was_asked(ground: Ground, reader: Browser) -> None:
+    """And stands in the log as refused."""
+    answer = reader.act("approve_round", number="1")
+    assert answer.status_code == 409
+    assert "Round 1 does not wait for anybody" in answer.text
+    assert ground.control.audit(limit=1)[0]["what"] == "approve_round_refused"
+    assert reader.get("/act/drop_aside?round=4&source=nowhere").status_code == 404
+
+
+def test_a_part_is_counted_before_it_is_erased(ground: Ground, reader: Browser) -> None:
+    """By source in the address, by key in a form alone: a person's key must not stand in logs."""
+    source = ground.control.aside()[0]["sources"][0]
+    counted = ground.control.count_aside(4, source=source)
+    asked = reader.get(f"/act/drop_aside?round=4&source={source}").text
+    assert f"{counted['samples'] + counted['held_out']:,} of the {counted['of']:,} documents" in asked
+    sent = {"form_token": reader.form_token("/rounds"), "round": "4", "key": "nobody"}
+    assert reader.send("/act/drop_aside", sent).status_code == 404
+
+
+HOSTILE = [
+    '<script>alert(1)</script><img src=x onerror="alert(2)"> & "quotes" \'single\'',
+    "مرحبا بالعالم שלום \u202eevil\u202c \x00\x1b[31m \ud800",
+    "x" * 1_000_000,
+]
+
+
+@pytest.fixture
+def hostile(ground: Ground) -> Any:
+    """Documents, sources and keys as an enemy writes them, set aside by round 4."""
+    store, partition = ground.here.store, Partition("<b>topic</b>", 0)
+    documents = tuple(
+        Document(text, "<i>source</i>", f"key-{number}", None, None, 0.0, partition, number)
+        for number, text in enumerate(text.encode("utf-8", "replace").decode() for text in HOSTILE)
+    )
+    store.append(Batch(documents, (), (), {partition: len(documents)}))
+    with store.file.database.write() as tx:
+        found = tx.execute(
+            "SELECT s.id FROM samples s JOIN sources o ON o.id = s.source WHERE o.name = '<i>source</i>'"
+        )
+        ids = [row[0] for row in found]
+        aside.set_aside(tx, ids, round_number=4, reason="<u>why</u>", now=0.0)
+    return ids
+
+
+def test_text_from_outside_is_text_and_nothing_else(ground: Ground, reader: Browser, hostile: list[int]) -> None:
+    """Escaped, isolated, cut, and masked until somebody asks for it."""
+    masked = reader.get("/aside/4?worst=1&limit=500").text
+    assert "alert(1)" not in masked
+    assert "characters, masked" in masked
+    shown = reader.get("/aside/4?text=1&limit=500")
+    assert "<script>alert" not in shown.text
+    assert "<b>topic" not in shown.text
+    assert "<i>source" not in reader.get("/needs").text
+    assert "\u202e" not in shown.text
+    assert len(shown.text) < 400_000
+    assert "996,000 characters more" in shown.text
+    assert "1,000,000 characters, masked" in masked
+
+
+def test_nothing_of_it_shows_where_there_is_a_wait(ground: Ground, reader: Browser) -> None:
+    """A reason with markup, as from a person."""
+    reader.act("pause_rounds", reason="<script>alert(3)</script>")
+    try:
+        for address in ("/", "/needs"):
+            text = reader.get(address).text
+            assert "&lt;script&gt;alert(3)" in text
+            assert "<script>alert" not in text
+    finally:
+        reader.act("resume_rounds")
