@@ -100,6 +100,18 @@ class RecipeSettings(BaseModel):
         "little to replay that the ratio needs more, the round keeps a lower ratio, and says so.",
     )
 
+    # Who corrects an answer is one of many that got it, and says what they all should have got: it counts for more than
+    # itself. Far below the four times up to which text that is repeated teaches nearly as much as new text (Muennighoff
+    # et al. 2023), as it is replayed too, and as one person's words are not to be learned by heart.
+    correction_weight: float = Field(
+        default=2.0,
+        gt=0,
+        le=100,
+        description="How much a correction that people sent (`serving.feedback`) counts in what a step minimises, as "
+        "if it came so often: each of its tokens, for each of another document's. A step's loss is divided by the sum "
+        "of weights, so that its size stays. 1: as every other document.",
+    )
+
     # how long
     epochs: int = Field(default=1, ge=1, le=1000, description="Passes over the new text.")
     max_steps: int | None = Field(

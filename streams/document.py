@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,11 @@ class Partition:
     topic: str
     number: int
     incarnation: str = ""
+
+
+CORRECTIONS: Final = Partition("(feedback)", 0)
+"""Where what people said of answers comes from, and the documents that their corrections are: no topic's name has
+parentheses."""
 
 
 class Document(NamedTuple):

@@ -14,14 +14,14 @@ from memory.store import Store
 from serving.feedback.spool import PROMPT, Feedback, take, taking_away
 from streams.chats import ASSISTANT, BETWEEN, INPUT, TARGET
 from streams.decoding.decode import Decoder
-from streams.document import Batch, Document, Opinion, Partition
+from streams.document import CORRECTIONS, Batch, Document, Opinion
 from streams.topic_settings import TopicFormat
 
 log = structlog.get_logger(__name__)
 
 SOURCE: Final = "feedback"
 """Of the documents that corrections become: they have slices of their own."""
-PARTITION: Final = Partition("(feedback)", 0)
+PARTITION: Final = CORRECTIONS
 AT_ONCE: Final = 200
 LOOK_EVERY_SECONDS: Final = 2.0
 LEARNED: Final = "yes"

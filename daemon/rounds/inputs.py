@@ -36,6 +36,7 @@ from memory.ledger.records import DocumentScore, DrawSpec, RoundDraw
 from memory.ledger.scorings import Scoring, most_common
 from memory.store import Store
 from streams.decoding.several_labels import members
+from streams.document import CORRECTIONS
 
 HISTORY_SCANNED = 1_000
 
@@ -53,6 +54,7 @@ def draw_spec(settings: Settings) -> DrawSpec:
         replay_ratio=ratio,
         early_stop_share=recipe.early_stop_share if recipe.early_stop_checks else 0.0,
         early_stop_documents=recipe.early_stop_documents,
+        weights={CORRECTIONS.topic: recipe.correction_weight},
     )
 
 

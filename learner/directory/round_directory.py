@@ -17,6 +17,7 @@ candidates/0.25/ …           out: a whole model's directory, named by the pare
 report.json                  out: written last; its presence says that the learner finished
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,6 +78,10 @@ class TextSample(Protocol):
     def turns(self) -> str | None:
         """Of a chat, who said how much of its text, as in `streams.chats`; None for a document."""
 
+    @property
+    def weight(self) -> float:
+        """How much it counts in what a round minimises: as if it came so often. 1: as every other."""
+
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class RoundSample:
@@ -87,10 +92,13 @@ class RoundSample:
     source: str
     label: str | None = None
     turns: str | None = None
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse turns that do not fit the text: a ValueError."""
+        """Refuse turns that do not fit the text, and what is no weight: a ValueError."""
         learned_text(self.text, self.turns)
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"a weight is greater than 0 and finite, {self.weight} is not")
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +311,9 @@ def _write_samples(path: Path, samples: Iterable[TextSample]) -> None:
         for sample in samples:
             row = {"id": sample.id, "text": sample.text, "source": sample.source, "label": sample.label}
             chat = {} if sample.turns is None else {"turns": sample.turns}
-            file.write(orjson.dumps(row | chat, option=orjson.OPT_APPEND_NEWLINE))
+            # Left out as a rule: a directory without weights is what it was before there were any.
+            weighed = {} if sample.weight == 1 else {"weight": sample.weight}
+            file.write(orjson.dumps(row | chat | weighed, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _write_slices(path: Path, slices: Sequence[RoundSlice]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from learner.material.chats import Bools
 from learner.material.encoding import Encoded, Ints, Tokens
 from learner.material.pieces import Piece, pieces_of
+from learner.material.weights import RowWeights, row_weights
 
 AGE_GROUPS = 8
 
@@ -34,6 +35,7 @@ class Rows:
         widths: how many tokens each row holds; shape (rows,).
         lead: the token that pieces begin with which are led by one; None where none is.
         learned: which tokens are to be predicted; None: all. See `Encoded`.
+        weights: what each piece counts; None: all alike.
     """
 
     tokens: Tokens
@@ -42,6 +44,7 @@ class Rows:
     widths: Ints
     lead: int | None = None
     learned: Bools | None = None
+    weights: RowWeights | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -93,13 +96,15 @@ def rows_of(text: Encoded, longest: int, *, packed: bool) -> Rows:
     pieces = pieces_of(text, longest)
     lengths = [piece.width for piece in pieces]
     chosen = pack(lengths, longest) if packed else [[index] for index in range(len(pieces))]
+    rows = tuple(tuple(pieces[i] for i in row) for row in chosen)
     return Rows(
         tokens=text.tokens,
-        rows=tuple(tuple(pieces[i] for i in row) for row in chosen),
+        rows=rows,
         targets=np.asarray([sum(pieces[i].targets for i in row) for row in chosen], dtype=np.int64),
         widths=np.asarray([sum(lengths[i] for i in row) for row in chosen], dtype=np.int64),
         lead=text.lead,
         learned=text.learned,
+        weights=row_weights(text, rows),
     )
 
 

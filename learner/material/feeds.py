@@ -1,6 +1,6 @@
 """From planned rows to what a forward pass sees: arrays filled, moved to the device, split into micro-batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from learner.material.batches import Rows, Step, fill_row
 from learner.material.encoding import Encoded, Ints
 from learner.material.masks import Masking, draw_gaps, write_rows
 from learner.material.pairs import PairArrays, parts_of, write_pairs
+from learner.material.weights import Floats, counted, join_weights
 from learner.objectives.forward_pass import IGNORED, MicroBatch, Pieces
 
 # Widths are rounded up to this: tensor cores and vector units like it, and fewer shapes are seen.
@@ -25,8 +26,11 @@ WIDTH_MULTIPLE = 8
 class Feed(Protocol):
     """Turns steps into micro-batches."""
 
-    def targets(self, step: Step) -> tuple[int, int]:
-        """Return what the step predicts in new and in replayed text: tokens, or documents for a classifier."""
+    def targets(self, step: Step) -> tuple[float, float]:
+        """Return what the step predicts in new and in replayed text: tokens, or documents for a classifier.
+
+        Each counts by the weight of its sample: whole numbers where all are alike.
+        """
 
     def tokens(self, step: Step) -> tuple[int, int]:
         """Return the step's tokens, new and replayed."""
@@ -63,9 +67,9 @@ class CausalFeed:
     multiple: int = WIDTH_MULTIPLE
     alike: bool = False
 
-    def targets(self, step: Step) -> tuple[int, int]:
+    def targets(self, step: Step) -> tuple[float, float]:
         """Return the tokens that the step predicts; see `Feed`."""
-        return int(self.new.targets[step.new].sum()), int(self.replay.targets[step.replayed].sum())
+        return _predicted(self.new, step.new), _predicted(self.replay, step.replayed)
 
     def tokens(self, step: Step) -> tuple[int, int]:
         """Return the step's tokens; see `Feed`."""
@@ -107,7 +111,7 @@ class CausalFeed:
         if self.packed:
             inputs["position_ids"] = move_to_device(positions, self.device)
         first_replayed = len(new) if len(replayed) else count
-        batch = _by_token(inputs, targets, self.device, first_replayed=first_replayed, widths=widths)
+        batch = _by_token(inputs, targets, self.device, first_replayed=first_replayed, widths=widths, of=rows)
         pieces = [[piece.width for piece in text.rows[row]] for text, row in rows] + [[shape[1]]] * empty
         old = pieces[first_replayed:]
         return replace(
@@ -145,9 +149,9 @@ class MaskedFeed:
     multiple: int = WIDTH_MULTIPLE
     side: Side = "right"
 
-    def targets(self, step: Step) -> tuple[int, int]:
+    def targets(self, step: Step) -> tuple[float, float]:
         """Return how many gaps the step has; see `Feed`."""
-        return int(self.new.targets[step.new].sum()), int(self.replay.targets[step.replayed].sum())
+        return _predicted(self.new, step.new), _predicted(self.replay, step.replayed)
 
     def tokens(self, step: Step) -> tuple[int, int]:
         """Return the step's tokens; see `Feed`."""
@@ -176,7 +180,7 @@ class MaskedFeed:
         width = min(_round_up(max(widths), self.multiple), self.longest)
         ids, seen, targets = write_rows(rows, self.masking, pad=self.pad, width=width, side=self.side)
         inputs = {"input_ids": move_to_device(ids, self.device), "attention_mask": move_to_device(seen, self.device)}
-        return _by_token(inputs, targets, self.device, first_replayed=len(new), widths=widths)
+        return _by_token(inputs, targets, self.device, first_replayed=len(new), widths=widths, of=chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +203,9 @@ class PairFeed:
     size: int
     device: torch.device
 
-    def targets(self, step: Step) -> tuple[int, int]:
+    def targets(self, step: Step) -> tuple[float, float]:
         """Return the step's target tokens; see `Feed`."""
-        return int(self.new.targets[step.new].sum()), int(self.replay.targets[step.replayed].sum())
+        return _predicted(self.new, step.new), _predicted(self.replay, step.replayed)
 
     def tokens(self, step: Step) -> tuple[int, int]:
         """Return the step's tokens, of inputs and targets; see `Feed`."""
@@ -215,7 +219,7 @@ class PairFeed:
             pairs = [parts_of(pair, text.tokens) for text, row in chosen for pair in text.rows[row]]
             arrays = write_pairs(pairs, start=self.start, pad=self.pad)
             inputs = pair_inputs(arrays, self.device)
-            yield _by_token(inputs, arrays.targets, self.device, first_replayed=len(new), widths=widths)
+            yield _by_token(inputs, arrays.targets, self.device, first_replayed=len(new), widths=widths, of=chosen)
 
 
 def pair_inputs(arrays: PairArrays, device: torch.device) -> dict[str, Any]:
@@ -241,6 +245,7 @@ class ClassifierFeed:
         size: rows in one forward pass.
         device: where the tensors go.
         side: on which rows are padded.
+        weights: what each new document counts, and each replayed one; None: all alike.
     """
 
     new: Encoded
@@ -251,10 +256,12 @@ class ClassifierFeed:
     size: int
     device: torch.device
     side: Side = "right"
+    weights: tuple[Floats | None, Floats | None] = (None, None)
 
-    def targets(self, step: Step) -> tuple[int, int]:
+    def targets(self, step: Step) -> tuple[float, float]:
         """Return the documents of the step; see `Feed`."""
-        return len(step.new), len(step.replayed)
+        of_new, of_replay = self.weights
+        return counted(of_new, step.new), counted(of_replay, step.replayed)
 
     def tokens(self, step: Step) -> tuple[int, int]:
         """Return the step's tokens; see `Feed`."""
@@ -267,7 +274,14 @@ class ClassifierFeed:
             documents = [*map(self.new.document, new), *map(self.replay.document, replayed)]
             labels = np.concatenate([self.new.labels[new], self.replay.labels[replayed]])
             inputs = pad_documents(documents, self.pad, self.device, self.side)
-            yield MicroBatch(inputs, move_to_device(labels, self.device), first_replayed=len(new), absent=absent)
+            weights = join_weights(zip(self.weights, (new, replayed), strict=True))
+            yield MicroBatch(
+                inputs,
+                move_to_device(labels, self.device),
+                first_replayed=len(new),
+                absent=absent,
+                weights=None if weights is None else move_to_device(weights, self.device),
+            )
 
     def _absent(self, step: Step) -> Tensor | None:
         """Return the classes that new documents' softmax leaves out; None for none.
@@ -296,10 +310,21 @@ def pad_documents(documents: list[Any], pad: int, device: torch.device, side: Si
     return {"input_ids": move_to_device(ids, device), "attention_mask": move_to_device(mask, device)}
 
 
+def _predicted(text: Rows, rows: Ints) -> float:
+    """What rows predict, counted by weight; a whole number where all count alike."""
+    return int(text.targets[rows].sum()) if text.weights is None else float(text.weights.targets[rows].sum())
+
+
 def _by_token(
-    inputs: dict[str, Any], targets: Ints, device: torch.device, *, first_replayed: int, widths: tuple[int, ...]
+    inputs: dict[str, Any],
+    targets: Ints,
+    device: torch.device,
+    *,
+    first_replayed: int,
+    widths: tuple[int, ...],
+    of: Sequence[tuple[Rows, int]],
 ) -> MicroBatch:
-    """A micro-batch of rows that each predict several tokens."""
+    """A micro-batch of rows that each predict several tokens; `of` are these rows."""
     # Found here, not on the device, which would have to be waited for.
     places = np.flatnonzero(targets != IGNORED)
     cut = np.searchsorted(places, first_replayed * targets.shape[1])
@@ -309,7 +334,19 @@ def _by_token(
         first_replayed=first_replayed,
         widths=widths,
         places=tuple(move_to_device(part, device) for part in (places[:cut], places[cut:])),
+        weights=_weights_of(of, targets.shape, device),
     )
+
+
+def _weights_of(rows: Sequence[tuple[Rows, int]], shape: tuple[int, ...], device: torch.device) -> Tensor | None:
+    """What each place counts, of a batch of this shape; None where all count alike."""
+    if all(text.weights is None for text, _ in rows):
+        return None
+    weights = np.ones(shape, dtype=np.float32)
+    for at, (text, row) in enumerate(rows):
+        if text.weights is not None:
+            text.weights.write(row, [piece.width for piece in text.rows[row]], weights[at])
+    return move_to_device(weights, device)
 
 
 def _parts(step: Step, new: Ints, replay: Ints, size: int, share: Share) -> Iterator[tuple[Ints, Ints]]:

@@ -22,6 +22,7 @@ from checkpoints.probe.conduct import Side
 from learner.material.batches import Rows
 from learner.material.encoding import Encoded, Ints, Tokens
 from learner.material.pieces import Piece
+from learner.material.weights import row_weights
 from learner.objectives.forward_pass import IGNORED
 from learner.settings import MASKED_READINGS, MASKED_SHARE
 
@@ -89,6 +90,7 @@ def masked_rows(text: Encoded, longest: int, masking: Masking) -> Rows:
         rows=tuple((piece,) for piece in pieces),
         targets=np.asarray([piece.targets for piece in pieces], dtype=np.int64),
         widths=np.asarray([piece.width + masking.framing for piece in pieces], dtype=np.int64),
+        weights=row_weights(text, [(piece,) for piece in pieces]),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from learner.material.batches import Rows
 from learner.material.encoding import Encoded, Ints, Tokens
 from learner.material.pieces import Piece
+from learner.material.weights import row_weights
 from learner.objectives.forward_pass import IGNORED
 
 
@@ -58,6 +59,7 @@ def pair_rows(text: Encoded) -> Rows:
         rows=tuple((pair,) for pair in pairs),
         targets=np.asarray([pair.targets for pair in pairs], dtype=np.int64),
         widths=np.asarray([pair.width for pair in pairs], dtype=np.int64),
+        weights=row_weights(text, [(pair,) for pair in pairs]),
     )
 
 

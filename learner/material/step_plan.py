@@ -26,6 +26,7 @@ from learner.material.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, F
 from learner.material.masks import Masking, masked_rows
 from learner.material.pairs import pair_rows
 from learner.material.touched import RowContents, document_contents, rows_contents
+from learner.material.weights import document_weights
 from learner.objectives.losses import CausalObjective, ClassifierObjective, Objective
 from learner.settings import RecipeSettings
 
@@ -311,6 +312,7 @@ def _classifier(fresh: Encoded, replay: Encoded, plan: StepPlan, classes: int) -
             size=plan.shape.rows(recipe.micro_batch),
             device=plan.device,
             side=plan.shape.side,
+            weights=(document_weights(fresh), document_weights(replay)),
         ),
         objective=ClassifierObjective(recipe.der_alpha, recipe.der_beta, several),
         steps=steps,

@@ -61,6 +61,8 @@ class MicroBatch:
             replayed; each of shape (places,).
         pieces: of a causal LM's rows; None of another model's.
         replayed_pieces: of the replayed rows alone; None where there are none.
+        weights: what each place counts in the loss, of a language model, (rows, width), or each document of a
+            classifier, (rows,), in float32; None: all alike.
     """
 
     inputs: Mapping[str, Any]
@@ -71,6 +73,7 @@ class MicroBatch:
     places: tuple[Tensor, ...] = ()
     pieces: Pieces | None = None
     replayed_pieces: Pieces | None = None
+    weights: Tensor | None = None
 
     @property
     def sequences(self) -> int:

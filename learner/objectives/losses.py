@@ -6,7 +6,8 @@ form (softmax minus target, softmax minus the parent's softmax) and needs one ar
 keeps four; on a small model with a large vocabulary that is a tenth of a step.
 
 Terms are sums; the gradient is divided once by what the whole batch has to predict, so that micro-batches, padding and
-accumulation change nothing.
+accumulation change nothing. Where samples have weights both count each place by its sample's: one of weight w as if it
+came w times.
 """
 
 from collections.abc import Callable
@@ -54,7 +55,14 @@ class CausalObjective:
 
     @torch.no_grad()
     def __call__(
-        self, logits: Tensor, parents: Callable[[], Tensor] | None, targets: Tensor, total: int, workspace: Workspace
+        self,
+        logits: Tensor,
+        parents: Callable[[], Tensor] | None,
+        targets: Tensor,
+        total: float,
+        workspace: Workspace,
+        *,
+        weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return cross-entropy and divergence of some places, summed, and the loss's gradient at their logits.
 
@@ -63,21 +71,24 @@ class CausalObjective:
             parents: makes the parent's, of the same shape, when `logits` are done with: both may lie in array 0 of the
                 workspace. None for places of new text, and where there is no parent.
             targets: the token to predict at each; shape (places,).
-            total: tokens that the whole step predicts, the loss's divisor: how a step is cut into passes and parts
-                changes nothing.
+            total: tokens that the whole step predicts, counted by weight, the loss's divisor: how a step is cut into
+                passes and parts changes nothing.
             workspace: where all else is computed; the gradient lies in it until the next call.
+            weights: what each place counts, in float32, shape (places,); None: all alike.
         """
         wanted, dtype = targets[:, None], logits.dtype
         # In float32 whatever the logits are: in bfloat16 a vocabulary of 50,000 loses the small probabilities.
         log_q = _log_softmax(logits, workspace.array(1, len(logits)))
-        loss, divergence = -log_q.gather(-1, wanted).sum(), log_q.new_zeros(())
+        loss, divergence = -_weighed(log_q.gather(-1, wanted), weights).sum(), log_q.new_zeros(())
         if parents is None:
             gradient = log_q.exp_()
         else:
             apart, gradient = self._distilled(log_q, logits, parents, workspace)
-            divergence = apart.sum()
+            divergence = _weighed(apart, weights).sum()
         # softmax minus target: one is taken off at what was to be predicted.
         gradient.scatter_add_(-1, wanted, torch.full_like(wanted, -1, dtype=gradient.dtype))
+        if weights is not None:
+            gradient.mul_(weights[:, None])
         return torch.stack([loss, divergence]), gradient.div_(total).to(dtype)
 
     def _distilled(
@@ -108,6 +119,11 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
         targets: of shape (places,).
     """
     return functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def _weighed(terms: Tensor, weights: Tensor | None) -> Tensor:
+    """Terms of places, shape (places, 1) or (places,), by what each place counts."""
+    return terms if weights is None else terms * weights.view(terms.shape)
 
 
 def _log_softmax(logits: Tensor, out: Tensor) -> Tensor:
@@ -152,7 +168,7 @@ class ClassifierObjective:
         return self.alpha > 0
 
     def __call__(
-        self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch, total: int
+        self, logits: Tensor, parent_logits: Tensor | None, batch: MicroBatch, total: float
     ) -> tuple[Tensor, Tensor]:
         """Return the terms, summed over the micro-batch, and the loss's gradient at the logits.
 
@@ -160,24 +176,28 @@ class ClassifierObjective:
             logits: of the model, detached, in the compute dtype; shape (rows, classes).
             parent_logits: of the parent on the replayed rows alone; None where it is not needed or there are none.
             batch: what both saw.
-            total: documents in the whole step, the loss's divisor.
+            total: documents in the whole step, counted by weight, the loss's divisor.
         """
         cut = batch.first_replayed
         z = logits.float().requires_grad_()
         # The least finite number, not -inf: where a row has nothing else, -inf makes NaN of its softmax.
         new_z = z[:cut] if batch.absent is None else z[:cut].masked_fill(batch.absent, torch.finfo(z.dtype).min)
-        new = self._entropy(new_z, batch.targets[:cut])
-        replay = self._entropy(z[cut:], batch.targets[cut:])
+        of_new, of_replay = (None, None) if batch.weights is None else (batch.weights[:cut], batch.weights[cut:])
+        new = self._entropy(new_z, batch.targets[:cut], of_new)
+        replay = self._entropy(z[cut:], batch.targets[cut:], of_replay)
         distance = new.new_zeros(())
         if parent_logits is not None:
             # The parent has no logit of a label that the model learns in this round.
             told = z[cut:, : parent_logits.shape[-1]]
-            distance = (told - parent_logits.float()).square().mean(-1).sum()
+            distance = _weighed((told - parent_logits.float()).square().mean(-1), of_replay).sum()
         loss = (new + self.beta * replay + self.alpha * distance) / total
         (gradient,) = torch.autograd.grad(loss, z)
         return torch.stack([new, replay, distance]).detach(), gradient.to(logits.dtype)
 
-    def _entropy(self, z: Tensor, targets: Tensor) -> Tensor:
+    def _entropy(self, z: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         if self.several:
-            return functional.binary_cross_entropy_with_logits(z, targets.float(), reduction="none").mean(-1).sum()
-        return functional.cross_entropy(z, targets, reduction="sum")
+            each = functional.binary_cross_entropy_with_logits(z, targets.float(), reduction="none").mean(-1)
+            return _weighed(each, weights).sum()
+        if weights is None:
+            return functional.cross_entropy(z, targets, reduction="sum")
+        return _weighed(functional.cross_entropy(z, targets, reduction="none"), weights).sum()

@@ -31,12 +31,12 @@ class Pass(Protocol):
     def names(self) -> tuple[str, ...]:
         """The terms that it returns, in order: of the new text first, then those of the replayed."""
 
-    def __call__(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:
+    def __call__(self, batch: MicroBatch, targets: float, tokens: int) -> Tensor:
         """Add a micro-batch's gradient to the weights'; return its loss terms, by `names`.
 
         Args:
             batch: a part of the step.
-            targets: what the whole step predicts.
+            targets: what the whole step predicts, counted by weight.
             tokens: in the whole step.
         """
 
@@ -78,12 +78,12 @@ class CausalPass:
         """The terms; see `Pass`."""
         return self.objective.names if self.router is None else (*self.objective.names, ROUTER)
 
-    def __call__(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:
+    def __call__(self, batch: MicroBatch, targets: float, tokens: int) -> Tensor:
         """Pass a micro-batch; see `Pass`."""
         with nullcontext() if self.layers is None else self.layers.running():
             return self._pass(batch, targets, tokens)
 
-    def _pass(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:
+    def _pass(self, batch: MicroBatch, targets: float, tokens: int) -> Tensor:
         # The parent first, while the model has kept nothing for its backward pass; in a context of its own, as weights
         # that autocast converted without a graph would be taken for the model's too, where both are one.
         with self.device.autocast():
@@ -92,7 +92,7 @@ class CausalPass:
         with _attending(self.attention, batch.pieces) as more:
             return self._learn(replace(batch, inputs={**batch.inputs, **more}), parents, targets, tokens)
 
-    def _learn(self, batch: MicroBatch, parents: Tensor | None, targets: int, tokens: int) -> Tensor:
+    def _learn(self, batch: MicroBatch, parents: Tensor | None, targets: float, tokens: int) -> Tensor:
         with self.device.autocast():
             read = self._read(batch)
         # One context for all parts, as the head's weight is converted once in each.
@@ -127,7 +127,7 @@ class CausalPass:
             return self.parent.read({**batch.replayed_inputs(), **more}).hidden
 
     def _through_the_head(
-        self, batch: MicroBatch, hidden: Tensor, parents: Tensor | None, total: int
+        self, batch: MicroBatch, hidden: Tensor, parents: Tensor | None, total: float
     ) -> tuple[Tensor, Tensor]:
         """Return the loss terms, and the gradient at the hidden states; the head's own weights get theirs here.
 
@@ -135,9 +135,9 @@ class CausalPass:
             batch: the micro-batch.
             hidden: of the model, detached; shape (rows × width, size).
             parents: of the parent on the replayed rows alone; None where it is not needed.
-            total: what the whole step predicts.
+            total: what the whole step predicts, counted by weight.
         """
-        gradient, targets = torch.zeros_like(hidden), batch.targets.flatten()
+        gradient, wanted = torch.zeros_like(hidden), ToPredict.of(batch)
         before_replayed = batch.first_replayed * batch.targets.shape[1]
         new, replayed = batch.places
         most = min(self.model.places_of_part(hidden), max(len(new), len(replayed), 1))
@@ -146,23 +146,23 @@ class CausalPass:
         # Also where there is nothing to predict: the head's weights then have a gradient, as on the other ranks.
         for part in parts(len(new), most) if len(new) or len(replayed) else [slice(0)]:
             places = new[part]
-            at_places, gradient[places] = self._part(hidden[places], None, targets[places], total, workspace)
+            at_places, gradient[places] = self._part(hidden[places], None, wanted.at(places), total, workspace)
             terms[0] += at_places[0]
         for part in parts(len(replayed), most):
             places = replayed[part]
             told = None if parents is None else parents[places - before_replayed]
-            at_places, gradient[places] = self._part(hidden[places], told, targets[places], total, workspace)
+            at_places, gradient[places] = self._part(hidden[places], told, wanted.at(places), total, workspace)
             terms[1:] += at_places
         return terms, gradient
 
     def _part(
-        self, hidden: Tensor, told: Tensor | None, targets: Tensor, total: int, workspace: Workspace
+        self, hidden: Tensor, told: Tensor | None, wanted: "ToPredict", total: float, workspace: Workspace
     ) -> tuple[Tensor, Tensor]:
         """Return cross-entropy and divergence of some places, and the gradient at their hidden states."""
         parents = None if told is None else partial(self._parent_logits, told, workspace)
 
         def minimised(logits: Tensor) -> tuple[Tensor, Tensor]:
-            return self.objective(logits, parents, targets, total, workspace)
+            return self.objective(logits, parents, wanted.targets, total, workspace, weights=wanted.weights)
 
         return self.model.head.learn(hidden, minimised, workspace)
 
@@ -171,6 +171,28 @@ class CausalPass:
         # A plain linear map has no adapter that would have to be off.
         with self.standing() if isinstance(self.parent.head, OwnHead) else nullcontext():
             return self.parent.head.logits(told, workspace)
+
+
+@dataclass(frozen=True, slots=True)
+class ToPredict:
+    """What is to be predicted at places, rows laid end to end.
+
+    Attributes:
+        targets: the tokens; shape (places,).
+        weights: what each counts; likewise. None: all alike.
+    """
+
+    targets: Tensor
+    weights: Tensor | None
+
+    @classmethod
+    def of(cls, batch: MicroBatch) -> "ToPredict":
+        """Return that of a whole micro-batch."""
+        return cls(batch.targets.flatten(), None if batch.weights is None else batch.weights.flatten())
+
+    def at(self, places: Tensor) -> "ToPredict":
+        """Return that at some places."""
+        return ToPredict(self.targets[places], None if self.weights is None else self.weights[places])
 
 
 def _attending(attention: PackedAttention | None, pieces: Pieces | None) -> AbstractContextManager[dict[str, Any]]:
@@ -201,7 +223,7 @@ class ClassifierPass:
         """The terms; see `Pass`."""
         return self.objective.names
 
-    def __call__(self, batch: MicroBatch, targets: int, tokens: int) -> Tensor:  # noqa: ARG002 - of a router's loss
+    def __call__(self, batch: MicroBatch, targets: float, tokens: int) -> Tensor:  # noqa: ARG002 - of a router's loss
         """Pass a micro-batch; see `Pass`."""
         with self.device.autocast():
             logits = self.model(**batch.inputs).logits

@@ -47,13 +47,13 @@ class StepFigures:
     Attributes:
         losses: each term, per token that it counts (per document for a classifier).
         gradient_norm: before clipping.
-        targets: what was predicted, new and replayed.
+        targets: what was predicted, new and replayed, counted by the samples' weights.
         tokens: trained, new and replayed.
     """
 
     losses: dict[str, float]
     gradient_norm: float
-    targets: tuple[int, int]
+    targets: tuple[float, float]
     tokens: tuple[int, int]
 
 
@@ -209,7 +209,7 @@ class Trainer:
         self._optimizer.step(rate * self._peak_rate)
         return StepFigures(self._per_target(totals, targets), norm_value, targets, tokens)
 
-    def _pass_all(self, step: Step, targets: int, tokens: int) -> Tensor:
+    def _pass_all(self, step: Step, targets: float, tokens: int) -> Tensor:
         """Add the gradient of this rank's share of a step; return its loss terms, summed."""
         pass_ = self.compiling.pass_
         sums = torch.zeros(len(pass_.names), device=self.device.where)
@@ -233,12 +233,12 @@ class Trainer:
             drawn = np.random.SeedSequence([self._seed, step.number, of_rank]).generate_state(1)
             torch.manual_seed(int(drawn[0]))
 
-    def _per_target(self, totals: Sequence[float], targets: tuple[int, int]) -> dict[str, float]:
+    def _per_target(self, totals: Sequence[float], targets: tuple[float, float]) -> dict[str, float]:
         new, *replayed = self.compiling.pass_.names
-        losses = {new: totals[0] / max(targets[0], 1)}
+        losses = {new: totals[0] / (targets[0] or 1)}
         for name, total in zip(replayed, totals[1:], strict=True):
             # The router's is no sum over targets.
-            losses[name] = total if name == ROUTER else total / max(targets[1], 1)
+            losses[name] = total if name == ROUTER else total / (targets[1] or 1)
         return losses
 
     def _describe(self, totals: Sequence[float]) -> str:

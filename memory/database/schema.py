@@ -374,6 +374,12 @@ def audit(db: Database) -> None:
     )
 
 
+@migrations(name="0020_weights")
+def weights(db: Database) -> None:
+    """How much each sample of a round counted in what was minimised; 1: as every other."""
+    db.execute("ALTER TABLE round_samples ADD COLUMN weight REAL NOT NULL DEFAULT 1")
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

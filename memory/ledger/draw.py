@@ -11,7 +11,7 @@ from memory.database.sqlite import Connection, as_json
 from memory.identity.fingerprints import priorities
 from memory.identity.shared_keys import first_of_key, within
 from memory.ledger.records import DrawSpec, Slice, SliceKind
-from memory.samples import reading, slices
+from memory.samples import offsets, reading, slices
 from memory.samples.fair_shares import over_quota, share
 from memory.samples.reading import Placed
 from memory.samples.records import Role, Sample
@@ -213,6 +213,18 @@ def _slice(tx: Connection, row: slices.SliceRow, samples: Sequence[Sample]) -> S
         last_round=row.last_round,
         samples=tuple(samples),
     )
+
+
+def weigh(tx: Connection, drawn: Sequence[Placed], spec: DrawSpec) -> list[Placed]:
+    """What was drawn, with what each sample counts by where it came from."""
+    numbers = offsets.numbers_of(tx, spec.weights)
+    weights = {stream: spec.weights[topic] for stream, topic in numbers.items()}
+    return [
+        placed._replace(sample=replace(placed.sample, weight=weights[placed.stream]))
+        if placed.stream in weights
+        else placed
+        for placed in drawn
+    ]
 
 
 def offset_ranges(drawn: Sequence[Placed]) -> Mapping[int, tuple[int, int]]:

@@ -78,10 +78,18 @@ def _refuse_if_text_changed(tx: Connection, kept: int) -> None:
 
 def _text(tx: Connection, kept: int) -> dict[str, list[Placed]]:
     """What is kept of a round's text, by its part; replayed text may have left the memory since."""
-    ids: dict[str, list[int]] = defaultdict(list)
-    for sample, part in tx.execute("SELECT sample, part FROM round_samples WHERE round = ?", (kept,)):
-        ids[part].append(sample)
-    return {part: reading.read(tx, ids[part]) for part in ("fresh", "replay", "early_stop")}
+    weights: dict[str, dict[int, float]] = defaultdict(dict)
+    for sample, part, weight in tx.execute("SELECT sample, part, weight FROM round_samples WHERE round = ?", (kept,)):
+        weights[part][sample] = weight
+    return {part: _read(tx, weights[part]) for part in ("fresh", "replay", "early_stop")}
+
+
+def _read(tx: Connection, weights: Mapping[int, float]) -> list[Placed]:
+    """Samples that are kept, each with what it counted then."""
+    return [
+        placed._replace(sample=replace(placed.sample, weight=weights[placed.sample.id]))
+        for placed in reading.read(tx, weights)
+    ]
 
 
 def _apart_from(drawn: Sequence[Slice], text: Mapping[str, Sequence[Placed]], similarity: float) -> tuple[Slice, ...]:
@@ -119,7 +127,8 @@ def _enter(tx: Connection, number: int, kept: int, *, trigger: str, now: float, 
 def _record_samples(tx: Connection, number: int, kept: int, judged_on: Sequence[int]) -> None:
     columns = "round, sample, part, stream, offset, key_hash"
     tx.execute(
-        f"INSERT INTO round_samples({columns}) SELECT ?, sample, part, stream, offset, key_hash FROM round_samples "
+        f"INSERT INTO round_samples({columns}, weight) "
+        f"SELECT ?, {columns.removeprefix('round, ')}, weight FROM round_samples "
         "WHERE round = ? AND part != 'slice'",
         (number, kept),
     )

@@ -24,6 +24,7 @@ class DrawSpec:
         early_stop_share: share of the fresh draw kept for early stopping, not trained on in this round.
         early_stop_documents: most of those.
         fresh_setting: what `fresh_tokens` follows from, to be named where it leaves text out.
+        weights: how much a sample counts in what is minimised, by the topic that it came from; of all others 1.
     """
 
     fresh_tokens: int | None = None
@@ -31,6 +32,7 @@ class DrawSpec:
     early_stop_share: float = 0.0
     early_stop_documents: int = 0
     fresh_setting: str = "learner.recipe.max_tokens"
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +354,7 @@ class TrainedSample:
     Attributes:
         part: `fresh`, `replay`, `early_stop`, `slice` or `over_quota` (drawn past its key's quota, not trained on);
             `untouched` is what an accepted round drew to train on, and no step saw that led to what was accepted.
+        weight: how much it counted in what was minimised; 1: as every other.
     """
 
     sample_id: int
@@ -359,6 +362,7 @@ class TrainedSample:
     partition: Partition
     offset: int
     key_hash: int | None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

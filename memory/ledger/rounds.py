@@ -74,7 +74,7 @@ def begin(
     if chosen:
         near_held_out.drop_held_out_near_trained(tx, settings.near_duplicate_similarity)
     held_out = near_held_out.HeldOutIndex(tx, settings.near_duplicate_similarity, kept_out)
-    drawn = held_out.keep_apart(tx, reading.read(tx, [sample for sample, _ in chosen]))
+    drawn = draw.weigh(tx, held_out.keep_apart(tx, reading.read(tx, [sample for sample, _ in chosen])), spec)
     if not drawn:
         return None
     categories = all_categories(tx, settings.key_quota)
@@ -85,7 +85,7 @@ def begin(
     if fresh.over_quota:
         log.warning("text_over_key_quota", samples=len(fresh.over_quota), key_quota=settings.key_quota)
     # Compared when it arrived, but held-out text may have come since.
-    replay = held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed))
+    replay = draw.weigh(tx, held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed)), spec)
     slices.seal(tx, number, settings)
     judged_on = draw.draw_slices(tx, settings, categories)
     left = left_out.find_left_out(tx, settings, spec, among=among, fresh=fresh, judged_on=judged_on)
@@ -213,11 +213,12 @@ def _record_samples(
 ) -> None:
     parts = {"fresh": fresh.train, "early_stop": fresh.early_stop, "over_quota": fresh.over_quota, "replay": replay}
     tx.executemany(
-        "INSERT INTO round_samples(round, sample, part, stream, offset, key_hash) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO round_samples(round, sample, part, stream, offset, key_hash, weight) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (number, placed.sample.id, part, placed.stream, placed.offset, placed.sample.key_hash)
+            (number, sample.id, part, placed.stream, placed.offset, sample.key_hash, sample.weight)
             for part, samples in parts.items()
             for placed in samples
+            for sample in [placed.sample]
         ],
     )
     tx.execute(
@@ -360,12 +361,12 @@ def offsets_of(tx: Connection, number: int) -> dict[Partition, tuple[int, int]]:
 def round_samples(tx: Connection, number: int, limit: int = -1, after: int = 0) -> list[TrainedSample]:
     """What is known of a round's samples with ids above `after`, by id; a negative limit is none."""
     rows = tx.execute(
-        "SELECT sample, part, stream, offset, key_hash FROM round_samples WHERE round = ? AND sample > ? "
+        "SELECT sample, part, stream, offset, key_hash, weight FROM round_samples WHERE round = ? AND sample > ? "
         "ORDER BY sample LIMIT ?",
         (number, after, limit),
     ).fetchall()
     names = offsets.partitions(tx, (row[2] for row in rows))
-    return [TrainedSample(sample, part, names[stream], offset, key) for sample, part, stream, offset, key in rows]
+    return [TrainedSample(sample, part, names[stream], *more) for sample, part, stream, *more in rows]
 
 
 def count_sources(tx: Connection, number: int) -> list[tuple[str, str | None, int]]:

@@ -48,6 +48,15 @@ def offsets_of(tx: Connection, topic: str, number: int) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
+def numbers_of(tx: Connection, topics: Iterable[str]) -> dict[int, str]:
+    """The number of each partition of these topics that was seen, with its topic."""
+    return {
+        number: topic
+        for topic in topics
+        for (number,) in tx.execute("SELECT id FROM streams WHERE topic = ?", (topic,)).fetchall()
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where a partition stands in the store before a batch.

@@ -52,6 +52,7 @@ class Sample:
         tokens: estimated from the text's bytes by the store's bytes per token.
         event_time, arrived_at: unix seconds.
         turns: of a chat, who said how much of its text, as in `streams.chats`; None for a document.
+        weight: how much it counts in what a round minimises that drew it; 1: as every other.
     """
 
     id: int
@@ -64,6 +65,7 @@ class Sample:
     event_time: float | None
     arrived_at: float
     turns: str | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

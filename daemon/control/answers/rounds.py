@@ -81,10 +81,12 @@ class RoundSampleLine(RecordPlace):
 
     Attributes:
         part: fresh, replay, early_stop, slice, over_quota, or untouched: drawn to train on, and not trained on.
+        weight: how much it counted in what was minimised; 1: as every other.
     """
 
     id: int
     part: str
+    weight: float
 
 
 class SampleSource(TypedDict):

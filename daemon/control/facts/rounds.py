@@ -114,7 +114,13 @@ def round_samples(
     return {
         "round": number,
         "samples": [
-            {"id": sample.sample_id, "part": sample.part, **place(sample.partition, sample.offset)} for sample in page
+            {
+                "id": sample.sample_id,
+                "part": sample.part,
+                "weight": sample.weight,
+                **place(sample.partition, sample.offset),
+            }
+            for sample in page
         ],
         "sources": [{"part": part, "source": source, "samples": count} for part, source, count in sources],
         "next": page[-1].sample_id if len(samples) > limit else None,

@@ -68,6 +68,7 @@ OTHER: Final[dict[str, tuple[ModelKind, dict[str, Any]]]] = {
 ELSEWHERE: Final = {
     "early_stop_share": "of the draw: tests/unit/daemon/rounds/test_settings_reach.py",
     "early_stop_documents": "of the draw: tests/unit/daemon/rounds/test_settings_reach.py",
+    "correction_weight": "of the draw: tests/unit/daemon/rounds/test_settings_reach.py",
     "ewc_decay": "needs an earlier round: tests/unit/learner/test_job.py",
     "l2_sp_anchor": "needs an earlier round: tests/unit/learner/test_rounds_in_a_row.py",
     "adapter_rank": "of the adapter: tests/unit/learner/test_adapting.py",

@@ -9,11 +9,13 @@ import pytest
 
 from daemon.ingestion import feedback_drain
 from daemon.ingestion.feedback_drain import drain_feedback
+from daemon.rounds.inputs import draw_spec
 from daemon.settings.tree import Settings
 from memory.intake.feedback import FeedbackCounts
 from serving.feedback.spool import Feedback, Spool
 from streams.chats import split
 from tests.unit.daemon.kept import Kept
+from tests.unit.memory.helpers import text
 
 SAID = Feedback(answer="cmpl-0", giver="web", user=None, verdict="reject", generation=3, answered_at=5, given_at=6.0)
 ASKED = (("user", "How long is the river, from its spring to the sea?"),)
@@ -144,6 +146,22 @@ def test_a_correction_becomes_text_to_learn_from(kept: Kept) -> None:
     ]
     kept.store.people.forget("u")
     assert (kept.store.feedback.latest(), kept.store.people.find("u").samples) == ([], ())
+
+
+def test_a_correction_counts_for_more_than_itself(kept: Kept) -> None:
+    """By the recipe, in the round that draws it and in what stays known of that; other text does not."""
+    kept.base()
+    kept.arrive(40)
+    corrected = replace(SAID, messages=(("prompt", "The river is "),), corrected=True)
+    # None of them near another one, which may be held out.
+    say(kept, *(replace(corrected, answer=f"cmpl-{n}", user=f"u{n}", correction=text(n, 80)) for n in range(40)))
+    drain(kept)
+    draw = kept.store.rounds.begin(trigger="test", recipe={}, seed=1, spec=draw_spec(kept.settings))
+    assert draw is not None
+    assert {(one.source == "feedback", one.weight) for one in draw.fresh} == {(True, 2.0), (False, 1.0)}
+    noted = kept.control.round_samples(draw.number)["samples"]
+    drawn = [one for one in noted if one["part"] == "fresh"]
+    assert {(one["topic"], one["weight"]) for one in drawn} == {("(feedback)", 2.0), ("news", 1.0)}
 
 
 def test_a_prompts_correction_is_its_continuation(kept: Kept) -> None:

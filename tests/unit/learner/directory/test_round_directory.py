@@ -88,6 +88,14 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows:
     assert other.known_parent == other.known_base == other.known_best == {}
 
 
+def test_weights_are_written_where_there_are_any(tmp_path: Path) -> None:
+    """A directory without any is what it was before there were weights."""
+    samples = (RoundSample(1, "text", "river"), RoundSample(2, "better", "feedback", weight=2.5))
+    path = written(tmp_path, *samples)
+    assert read_round(path).fresh == samples
+    assert [b"weight" in line for line in (path / "fresh.jsonl").read_bytes().splitlines()] == [False, True]
+
+
 def test_known_scores_of_an_earlier_version_are_read_and_not_used(tmp_path: Path) -> None:
     """Nobody knows how they were taken."""
     path = written(tmp_path)
@@ -143,6 +151,11 @@ def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
             "fresh.jsonl",
             '{"id": "1", "text": "a", "source": "s", "label": null}\n',
             "sample.id is text, not a whole number",
+        ),
+        (
+            "fresh.jsonl",
+            '{"id": 1, "text": "a", "source": "s", "label": null, "weight": 0}\n',
+            "a weight is greater than 0 and finite",
         ),
         ("slices.json", '[{"name": "a"}]', r"does not list slices: slices\[0\].kind is missing"),
         ("known_scores.json", '{"parent": {"1": [0]}}', r"scores of parent and base: scores.parent.1\[1\] is missing"),

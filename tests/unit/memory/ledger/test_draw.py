@@ -310,3 +310,24 @@ def test_an_anchor_that_was_frozen_with_too_few_takes_more_again(tmp_path: Path,
         assert store.append(before.of([text(7_000 + n) for n in range(40)]), before_stream=True).holdout == 0
     with open_store(tmp_path / "a.db", holdout_share=0.5, anchor_minimum=60) as store:
         assert store.append(before.of([text(9_000 + n) for n in range(40)]), before_stream=True).holdout > 0
+
+
+def test_what_comes_from_some_topics_counts_more(store: Store, stream: Stream) -> None:
+    """In every part that is drawn and in the lineage, also once it is replayed; what is drawn without counts as all."""
+    corrections = Stream(Partition("(feedback)", 0))
+    spec = DrawSpec(early_stop_share=0.3, early_stop_documents=64, weights={"(feedback)": 2.5, "never seen": 9.0})
+    for first in (0, 1_000):
+        store.append(stream.of([text(n) for n in range(first, first + 60)]))
+        store.append(corrections.of([text(n) for n in range(first + 500, first + 560)], source="feedback"))
+        draw = begin(store, spec=spec)
+        parts = {"fresh": draw.fresh, "replay": draw.replay, "early_stop": draw.early_stop}
+        noted = {one.sample_id: one for one in store.rounds.samples(draw.number)}
+        for part, samples in parts.items():
+            assert bool(samples) is (part != "replay" or first > 0)
+            for one in samples:
+                assert one.weight == (2.5 if one.source == "feedback" else 1)
+                assert (noted[one.id].part, noted[one.id].weight) == (part, one.weight)
+        assert {one.weight for one in noted.values() if one.part == "slice"} <= {1}
+        accept(store, draw)
+    store.append(corrections.of([text(n) for n in range(3_000, 3_060)], source="feedback"))
+    assert {one.weight for one in begin(store).fresh} == {1}

@@ -3,11 +3,11 @@
 import pytest
 
 from memory.errors import NotJudgedAgain
-from memory.ledger.records import RoundDraw, Trained
+from memory.ledger.records import DrawSpec, RoundDraw, Trained
 from memory.ledger.states import RoundState
 from memory.samples.records import Role
 from memory.store import Store
-from tests.unit.memory.helpers import NOW, Stream, accept, begin, edited, judge, round_of, text, value
+from tests.unit.memory.helpers import NOW, TOPIC, Stream, accept, begin, edited, judge, round_of, text, value
 
 PART = ("fresh", "replay", "early_stop")
 
@@ -54,6 +54,17 @@ def test_it_has_the_text_of_the_round_and_more_to_be_judged_on(store: Store, kep
         id_: part for id_, part in parts[1].items() if part != "slice"
     }
     assert {id_ for id_, part in parts[0].items() if part == "slice"} == held(draw)
+
+
+def test_samples_count_what_they_counted_when_they_were_trained_on(store: Store, stream: Stream) -> None:
+    """Whatever a round would let them count now."""
+    store.append(stream.of([text(n) for n in range(200)]))
+    draw = begin(store, spec=DrawSpec(early_stop_share=0.1, early_stop_documents=9, weights={TOPIC.topic: 3.0}))
+    unproven(store, draw)
+    judged = again(store, draw.number)
+    assert [getattr(judged, part) for part in PART] == [getattr(draw, part) for part in PART]
+    weights = {one.part: one.weight for one in store.rounds.samples(judged.number)}
+    assert (weights["fresh"], weights["early_stop"]) == (3, 3)
 
 
 def test_the_third_time_tells_of_the_round_that_trained(store: Store, kept: RoundDraw) -> None:
