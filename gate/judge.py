@@ -42,6 +42,7 @@ from gate.statistics.joint_levels import joint_level
 from gate.statistics.power import keys_to_prove
 from gate.verdict import (
     ALL_TEXT,
+    FIGURES,
     OF_TEXT,
     Check,
     Verdict,
@@ -61,15 +62,6 @@ from learner.evaluation.text_plausibility import Departure, PrequentialSummary, 
 __all__ = ["Check", "GateSettings", "HeldOut", "Verdict", "judge", "plausibility_bounds"]
 
 NO_BEST: Final[Mapping[str, int]] = MappingProxyType({})
-
-FIGURES: Final = {
-    "mean_nll": "a mean loss of {:.3f} {}",
-    "upper_nll": "a loss of {:.3f} {} in its upper decile",
-    "contradicted_share": "a share of {:.3f} documents whose label the parent is sure to be another",
-    "incoherent_share": "a share of {:.3f} documents that are incoherent (words in an order that no others share, "
-    "broken characters, or read like random tokens)",
-    "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves or each other",
-}
 
 
 def judge(

@@ -33,6 +33,15 @@ BY_PROOF: Final = frozenset({PROPORTION, ALONE})
 ALL_TEXT: Final = "fresh text"
 OF_TEXT: Final = "plausible_"
 """How the names of checks of the fresh text itself begin."""
+FIGURES: Final = {
+    "mean_nll": "a mean loss of {:.3f} {}",
+    "upper_nll": "a loss of {:.3f} {} in its upper decile",
+    "contradicted_share": "a share of {:.3f} documents whose label the parent is sure to be another",
+    "incoherent_share": "a share of {:.3f} documents that are incoherent (words in an order that no others share, "
+    "broken characters, or read like random tokens)",
+    "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves or each other",
+}
+"""What is measured of the fresh text itself, for a person, by the rest of such a name."""
 LEAST_MORE: Final = 1.25
 MOST_MORE: Final = 2.0
 """Times the documents that could not prove a candidate are asked for before another round begins by itself."""
@@ -117,6 +126,8 @@ class Check:
 
     def sentence(self) -> str:
         """What was found, for a person: slice, figure, bound."""
+        if self.name.startswith(OF_TEXT):
+            return self._of_text()
         if not all(map(math.isfinite, (self.figure, self.lower, self.upper))):
             return f"on {self._where} the comparison {self.name} gives no finite figure"
         if self.name == "learned":
@@ -127,6 +138,12 @@ class Check:
             than = f"{'better' if self.figure <= 0 else 'worse'} than {AGAINST['majority']}"
             return self._gain(f"on all held-out text it is {abs(self.figure):.3f} {self.unit} {than}")
         return self._beside_bound(f"on {self._where} {self._compared()}")
+
+    def _of_text(self) -> str:
+        figure = FIGURES[self.name.removeprefix(OF_TEXT)].format(self.figure, self.unit)
+        held = "within" if self.passed else "more than"
+        bound = f"the bound of {self.bound:.3f} that earlier text sets"
+        return f"the {self.slice} has {figure}, {held} {bound} ({self.counted})"
 
     @property
     def _where(self) -> str:
@@ -241,11 +258,32 @@ class Verdict:
 def accepted(candidate: str, checks: Sequence[Check]) -> Verdict:
     """The verdict on a candidate that passed every check: the gain, and the narrowest other margin."""
     learned = next(check for check in checks if check.name == "learned")
-    # By the limit, which decides, and not by the figure: the margin that the next round may use up.
-    others = [check for check in checks if check.name not in {"learned", *BY_PROOF}]
-    narrowest = min(others, key=lambda check: check.bound - check.upper)
+    narrowest = narrowest_of(checks)
+    assert narrowest is not None
     sentence = f"Candidate {candidate} accepted: {learned.sentence()}; {narrowest.sentence()}, the narrowest."
     return Verdict("accept", candidate, tuple(checks), sentence)
+
+
+def narrowest_of(checks: Sequence[Check]) -> Check | None:
+    """The check, the gain apart, that was passed by the least; None where there is none."""
+    # By the limit, which decides, and not by the figure: the margin that the next round may use up.
+    others = [check for check in checks if check.name not in {"learned", *BY_PROOF}]
+    return min(others, key=lambda check: check.bound - check.upper, default=None)
+
+
+def deciding(checks: Sequence[Check]) -> list[Check]:
+    """The checks that decided, the most telling first.
+
+    Where some failed it is those, what is proven before what could not be ruled out; else the gain on the newest text,
+    and the check that was passed by the least.
+    """
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        return sorted(failed, key=lambda check: (check.unproven, -check.excess))
+    candidates = [check for check in checks if not check.name.startswith(OF_TEXT)]
+    learned = [check for check in candidates if check.name == "learned"]
+    narrowest = narrowest_of(candidates)
+    return learned + ([] if narrowest is None else [narrowest])
 
 
 def refused(candidate: str, checks: Sequence[Check]) -> Verdict:

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from daemon.cli.render.phases import describe_phase
 from daemon.control.answers.rounds import RoundAnswer, RoundLine
 from daemon.control.answers.status import RoundStanding, StatusAnswer
+from daemon.control.facts.words import describe_phase
 from daemon.control.protocol import Control
 from daemon.errors import Refused
 from daemon.exit_codes import ExitCode

@@ -103,6 +103,10 @@ class Invocation:
             answer: A = getattr(control, ask.__name__)(*args, **kwargs)
             return answer
 
+    def settings_to_reach(self) -> "Settings":
+        """The settings as far as they say which daemon is meant. Raises BadSettings where they do not."""
+        return self._settings_to_reach()[0]
+
     def _settings_to_reach(self) -> "tuple[Settings, BadSettings | None]":
         """The settings, and what is wrong with them where they say all the same which daemon is meant."""
         from daemon.settings.load import whereabouts

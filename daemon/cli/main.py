@@ -22,6 +22,8 @@ COMMANDS = {
     "serve": "service:serve",
     "status": "status:status",
     "round": "rounds:round_",
+    "explain": "look_back:explain",
+    "trace": "look_back:trace",
     "generations": "status:generations",
     "rollback": "rounds:rollback",
     "export": "export:export",

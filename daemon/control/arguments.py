@@ -9,6 +9,7 @@ from daemon.control.bounds import (
     LARGEST_ID,
     LONGEST_KEY,
     LONGEST_REASON,
+    LONGEST_TOPIC,
     MOST_ASIDE_IDS,
     MOST_DEAD_LETTER_IDS,
     MOST_ROWS,
@@ -170,6 +171,15 @@ class FindPage(NamedPerson):
     text: bool = False
     limit: int = Field(50, ge=1, le=MOST_ROWS)
     after: Position = 0
+
+
+class TracedPlace(Arguments):
+    """A record by its place. In a body: a query knows numbers alone."""
+
+    topic: str = Field(min_length=1, max_length=LONGEST_TOPIC)
+    number: int = Field(alias="partition", ge=0, le=LARGEST_ID)
+    offset: int = Field(ge=0, le=LARGEST_ID)
+    text: bool = False
 
 
 class AsideOfRound(Arguments):

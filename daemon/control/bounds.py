@@ -15,3 +15,5 @@ LONGEST_REASON: Final = 500
 """Characters of why rounds are paused."""
 LONGEST_KEY: Final = 4_096
 """Characters of a key, or a source, by which a part of what is set aside is chosen."""
+LONGEST_TOPIC: Final = 5_000
+"""Characters of a topic: of a file it is `file:` and the path."""

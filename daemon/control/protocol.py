@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from daemon.control.answers.audit import AuditLine
+from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.kept import (
     AsideLine,
@@ -38,6 +39,7 @@ from daemon.control.answers.rounds import (
     WithdrawnRound,
 )
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
+from daemon.control.answers.traces import TraceAnswer
 from memory.samples.records import KeyHash
 
 
@@ -66,6 +68,9 @@ class Control(Protocol):
 
     def round(self, number: int) -> RoundAnswer:
         """One round with its recipe, verdict, report and what it covers. Raises UnknownThing."""
+
+    def explain_round(self, number: int) -> ExplainedRound:
+        """One round in sentences: why it began, what decided, what can be done. Raises UnknownThing."""
 
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:
         """Which samples a round was given, in pages by id, also where their text is gone. Raises UnknownThing."""
@@ -124,6 +129,15 @@ class Control(Protocol):
 
     def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> FoundPerson:
         """What is known of a person by key; changes nothing. Raises UnknownThing where nothing is."""
+
+    def trace(self, topic: str, number: int, offset: int, *, text: bool = False) -> TraceAnswer:
+        """What became of one record, and what an erasure by its keys would touch; changes nothing.
+
+        Raises UnknownThing where its partition was never read.
+        """
+
+    def trace_key(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> TraceAnswer:
+        """The same of a person's records; on the first page their dead letters too. Raises UnknownThing: none known."""
 
     def gaps(self, *, limit: int = 50, before: int | None = None) -> list[GapLine]:
         """Offsets that never came, newest first; those with smaller ids than `before`."""

@@ -10,6 +10,7 @@ from typing_extensions import override
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import GenerationStore
 from daemon import logs
+from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.kept import ReplayedDeadLetters, ResumedPartitions
 from daemon.control.answers.people import ErasedPerson, FoundPerson
 from daemon.control.answers.rounds import (
@@ -31,7 +32,7 @@ from daemon.control.answers.status import (
     StatusAnswer,
 )
 from daemon.control.bounds import ROUND_ENDS_WITHIN_S
-from daemon.control.facts import people
+from daemon.control.facts import explained, people
 from daemon.control.facts.status import status_without_store
 from daemon.control.views import Views
 from daemon.control.without_daemon import StoreControl
@@ -126,6 +127,13 @@ class LiveControl(StoreControl):
             # No part of the process, and no reason to restart it: only the readiness tells.
             parts["serving_generation"] = {"ok": False, "detail": problem}
         return {"ready": all(part["ok"] for part in parts.values()), "parts": parts}
+
+    @override
+    def explain_round(self, number: int) -> ExplainedRound:
+        answer, current = super().explain_round(number), self._round_in_progress()
+        if current is None or current["number"] != number:
+            return answer
+        return explained.in_progress(answer, current)
 
     @override
     def request_round(self, *, dry_run: bool = False) -> AskedRound:

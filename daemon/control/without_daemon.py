@@ -1,7 +1,7 @@
 """The commands' operations on the store itself; the running daemon adds to them what only it knows."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -10,6 +10,7 @@ from typing_extensions import override
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import GenerationStore
 from daemon.control.answers.audit import AuditLine
+from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.kept import (
     AsideLine,
@@ -39,10 +40,12 @@ from daemon.control.answers.rounds import (
     WithdrawnRound,
 )
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
+from daemon.control.answers.traces import TraceAnswer
 from daemon.control.asker import whose_word
-from daemon.control.facts import feedback, kept, people, rounds, status
+from daemon.control.facts import explained, feedback, kept, people, rounds, status, traces
 from daemon.control.facts.audit import audit_line
 from daemon.control.facts.labels import waiting_labels
+from daemon.control.facts.undecided import why_not_decided
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
@@ -55,8 +58,8 @@ from daemon.rounds.pointer_repair import move_pointer
 from daemon.rounds.unknown_generations import unknown_generations
 from daemon.settings.tree import Settings
 from memory.errors import UnknownGeneration, UnknownRound, WrongState
-from memory.ledger.records import Round
-from memory.ledger.states import UNFINISHED, RoundState
+from memory.ledger.states import RoundState
+from memory.people.tracing import TracedPage
 from memory.samples.records import KeyHash
 from memory.store import Store
 
@@ -157,6 +160,14 @@ class StoreControl(Control):
         return rounds.round_in_full(round_, kept_until, canary, directory if directory.is_dir() else None)
 
     @override
+    def explain_round(self, number: int) -> ExplainedRound:
+        with store_errors():
+            round_, evidence = self._store.rounds.read(number), self._evidence()
+        is_kept = evidence.kept is not None and evidence.kept.number == number
+        beside = explained.beside(self._store, round_, evidence.kept_sentence if is_kept else "")
+        return explained.explained_round(round_, beside)
+
+    @override
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:
         with store_errors():
             # Asked for its error: of a round that is not known no page of samples would be an answer.
@@ -242,6 +253,27 @@ class StoreControl(Control):
             raise UnknownThing("Nothing is kept of that key, and no round that is still known was given its text.")
         key_hash = KeyHash(self._store.people.key_hash(key))
         return people.found_person(person, similar, key_hash, text=text, limit=limit)
+
+    @override
+    def trace(self, topic: str, number: int, offset: int, *, text: bool = False) -> TraceAnswer:
+        records = self._store.people.trace_record(topic, number, offset)
+        if not records:
+            raise UnknownThing(traces.never_read(topic, number, self._store.people.partitions_read(topic)))
+        keys = dict.fromkeys(KeyHash(key) for record in records for key in record.key_hashes)
+        return self._traced(TracedPage(records, None), keys, text=text)
+
+    @override
+    def trace_key(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> TraceAnswer:
+        return self._traced(self._store.people.trace(key, limit=limit, after=after), [key], text=text)
+
+    def _traced(self, page: TracedPage, keys: Iterable[str | KeyHash], *, text: bool) -> TraceAnswer:
+        tallies = self._store.counts().tallies
+        return {
+            "records": [traces.traced_record(record, tallies, text=text) for record in page.records],
+            "next": page.next,
+            # Asked of `find`, which within a daemon tells too what would be called off.
+            "erasures": [traces.foreseen_erasure(self.find(key, limit=1), key, self._settings) for key in keys],
+        }
 
     @override
     def gaps(self, *, limit: int = 50, before: int | None = None) -> list[GapLine]:
@@ -361,32 +393,3 @@ class StoreControl(Control):
 
     def _no_daemon(self) -> str:
         return NO_DAEMON.format(state_dir=self._settings.state_dir)
-
-
-def why_not_decided(round_: Round, waiting: Sequence[int]) -> str:
-    """What to tell a person who decides on a round that does not wait.
-
-    Args:
-        waiting: numbers of the rounds that do.
-    """
-    those = f"Waiting: {', '.join(map(str, waiting))}." if waiting else "No round waits."
-    return f"Round {round_.number} does not wait for anybody's word: {_what_became(round_)}. {those}"
-
-
-def _what_became(round_: Round) -> str:
-    if round_.state in UNFINISHED:
-        return "it is in progress"
-    if round_.state is RoundState.ACCEPTED:
-        return f"it was accepted as generation {round_.generation}, which `riverkeep rollback` goes back from"
-    if round_.state is RoundState.REFUSED:
-        return (
-            "it was refused; its text is in the next round, or aside where it was refused too often "
-            f"(`riverkeep memory aside {round_.number}`, then `riverkeep memory release {round_.number}` or "
-            f"`riverkeep memory drop {round_.number}`)"
-        )
-    if round_.state is RoundState.RELEASED:
-        return "it was approved, and its text is fresh again"
-    if round_.state is RoundState.DROPPED:
-        return "it was rejected, and its text is erased"
-    how = "failed" if round_.state is RoundState.FAILED else "was cut off"
-    return f"it {how}; its text is fresh, for the next round"

@@ -94,7 +94,9 @@ class RoundRunner:
         # Before the draw: what comes near their text is not to be drawn.
         skills = keep_skills_out(self._rooms.store, settings)
         is_judgeable = partial(self._is_judgeable, settings)
-        drawn = draw_round(self._rooms, settings, ask, seed=self._seed, now=began, is_judgeable=is_judgeable)
+        drawn = draw_round(
+            self._rooms, settings, ask, reason=reason, seed=self._seed, now=began, is_judgeable=is_judgeable
+        )
         if drawn is None:
             return None
         draw = drawn.draw

@@ -380,6 +380,12 @@ def weights(db: Database) -> None:
     db.execute("ALTER TABLE round_samples ADD COLUMN weight REAL NOT NULL DEFAULT 1")
 
 
+@migrations(name="0021_reason")
+def reason(db: Database) -> None:
+    """Why a round began, a sentence; empty for those from before this was kept."""
+    db.execute("ALTER TABLE rounds ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

@@ -220,6 +220,20 @@ def find_letter(tx: Connection, number: int) -> StoredDeadLetter | None:
     return next(iter(_letters(tx, "WHERE id = ?", (number,))), None)
 
 
+def find_at(tx: Connection, stream: int, offset: int) -> StoredDeadLetter | None:
+    """The dead letter that a record became, where the quarantine has it."""
+    return next(iter(_letters(tx, "WHERE stream = ? AND offset = ?", (stream, offset))), None)
+
+
+def gap_over(tx: Connection, stream: int, offset: int) -> Gap | None:
+    """The gap that an offset lies in, where that is known."""
+    row = tx.execute(
+        "SELECT first, last, reason FROM gaps WHERE stream = ? AND first <= ? AND last >= ? ORDER BY id DESC LIMIT 1",
+        (stream, offset, offset),
+    ).fetchone()
+    return None if row is None else Gap(offsets.partitions(tx, [stream])[stream], *row)
+
+
 def _letters(tx: Connection, condition: str, values: tuple[int | None, ...]) -> list[StoredDeadLetter]:
     rows = tx.execute(
         "SELECT id, stream, offset, reason, detail, key, value, value_bytes, arrived_at, published, headers "

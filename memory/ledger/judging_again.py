@@ -28,7 +28,14 @@ _TAKEN_OVER = (
 
 
 def begin(
-    tx: Connection, kept: int, *, trigger: str, now: float, judgeable: JudgeableOn, settings: MemorySettings
+    tx: Connection,
+    kept: int,
+    *,
+    trigger: str,
+    reason: str,
+    now: float,
+    judgeable: JudgeableOn,
+    settings: MemorySettings,
 ) -> RoundDraw:
     """See `Store.rounds.begin_again`."""
     rounds.refuse_if_unfinished(tx)
@@ -47,7 +54,7 @@ def begin(
     if not judgeable(judged_on, [placed.sample for placed in text["fresh"]]):
         raise NotJudgedAgain("too little is held out that is unlike what it was trained on")
     left = tuple(part for part in left_out.left_of_slices(tx, settings, drawn) if part.documents > 0)
-    _enter(tx, number, kept, trigger=trigger, now=now, left=left_out.write(left))
+    _enter(tx, number, kept, trigger=trigger, reason=reason, now=now, left=left_out.write(left))
     _record_samples(tx, number, kept, [sample.id for part in judged_on for sample in part.samples])
     return RoundDraw(
         number=number,
@@ -109,13 +116,13 @@ def _apart_from(drawn: Sequence[Slice], text: Mapping[str, Sequence[Placed]], si
     return tuple(apart)
 
 
-def _enter(tx: Connection, number: int, kept: int, *, trigger: str, now: float, left: str) -> None:
+def _enter(tx: Connection, number: int, kept: int, *, trigger: str, reason: str, now: float, left: str) -> None:
     facts.put(tx, "rounds_begun", number)
     tx.execute(
-        f"INSERT INTO rounds(number, state, trigger, begun_at, detail, verdict, report, left_out, trained_in, "
-        f"{_TAKEN_OVER}) SELECT ?, ?, ?, ?, '', '{{}}', '{{}}', ?, coalesce(trained_in, number), {_TAKEN_OVER} "
+        f"INSERT INTO rounds(number, state, trigger, begun_at, reason, detail, verdict, report, left_out, trained_in, "
+        f"{_TAKEN_OVER}) SELECT ?, ?, ?, ?, ?, '', '{{}}', '{{}}', ?, coalesce(trained_in, number), {_TAKEN_OVER} "
         "FROM rounds WHERE number = ?",
-        (number, RoundState.DRAWN, trigger, now, left, kept),
+        (number, RoundState.DRAWN, trigger, now, reason, left, kept),
     )
     tx.execute(
         "INSERT INTO round_offsets(round, stream, first, last) "

@@ -211,6 +211,7 @@ class Round:
         offsets: first and last offset of its fresh samples for each partition.
         fresh_samples, replay_samples, early_stop_samples: how many were drawn; tokens as estimated then.
         left_out: what it was not given for a setting's sake.
+        reason: why it began, a sentence; empty where that is not known.
     """
 
     number: int
@@ -235,6 +236,7 @@ class Round:
     offsets: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     trained_in: int | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

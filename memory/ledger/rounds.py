@@ -45,7 +45,7 @@ _BY_ADVANCING = {RoundState.TRAINING, RoundState.JUDGED, RoundState.FAILED, Roun
 _COLUMNS = (
     "number, state, trigger, recipe, seed, parent_generation, base_generation, generation, released_from, begun_at, "
     "ended_at, detail, verdict, report, fresh_samples, fresh_bytes, replay_samples, replay_bytes, early_stop_samples, "
-    "left_out, trained_in"
+    "left_out, trained_in, reason"
 )
 
 
@@ -53,6 +53,7 @@ def begin(
     tx: Connection,
     *,
     trigger: str,
+    reason: str,
     recipe: Mapping[str, Any],
     seed: int,
     spec: DrawSpec,
@@ -89,7 +90,7 @@ def begin(
     slices.seal(tx, number, settings)
     judged_on = draw.draw_slices(tx, settings, categories)
     left = left_out.find_left_out(tx, settings, spec, among=among, fresh=fresh, judged_on=judged_on)
-    request = (trigger, json.dumps(recipe), seed, parent, base, released_from, now)
+    request = (trigger, json.dumps(recipe), seed, parent, base, released_from, now, reason)
     _enter(tx, number, request=request, fresh=fresh, replay=replay, left=left)
     _record_samples(tx, number, fresh, replay, [sample.id for part in judged_on for sample in part.samples])
     return RoundDraw(
@@ -183,13 +184,13 @@ def _enter(
     replay: Sequence[Placed],
     left: Sequence[LeftOut],
 ) -> None:
-    """Write a round's line: what was asked for (trigger to time of begin, in the table's order), and what it drew."""
+    """Write a round's line: what was asked for (trigger to reason, as the columns stand), and what it drew."""
     facts.put(tx, "rounds_begun", number)
     tx.execute(
         "INSERT INTO rounds(number, state, trigger, recipe, seed, parent_generation, base_generation, "
-        "released_from, begun_at, detail, verdict, report, fresh_samples, fresh_bytes, "
+        "released_from, begun_at, reason, detail, verdict, report, fresh_samples, fresh_bytes, "
         "replay_samples, replay_bytes, early_stop_samples, left_out) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?, ?)",
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '{}', '{}', ?, ?, ?, ?, ?, ?)",
         (
             number,
             RoundState.DRAWN,
@@ -346,6 +347,7 @@ def _rounds(tx: Connection, condition: str, values: tuple[int | str, ...]) -> li
             offsets=offsets_of(tx, row[0]),
             left_out=left_out.read(row[19]),
             trained_in=row[20],
+            reason=row[21],
         )
         for row in rows
     ]

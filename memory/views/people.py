@@ -4,9 +4,10 @@ import structlog
 
 from memory.identity import similar_keys
 from memory.identity.similar_keys import SimilarKey
-from memory.people import erasure, finding, pending_erasures
+from memory.people import erasure, finding, pending_erasures, tracing
 from memory.people.erasure import Forgotten
 from memory.people.finding import Found
+from memory.people.tracing import Traced, TracedPage
 from memory.samples.records import KeyHash
 from memory.views.session import Session
 
@@ -36,6 +37,27 @@ class People:
             after: return those with greater ids.
         """
         return self._file.read(finding.find, _plain_key(key), self.key_hash(key), limit=limit, after=after)
+
+    def trace(self, key: str | KeyHash, *, limit: int = 50, after: int = 0) -> TracedPage:
+        """A person's records one by one, also those whose text has left memory while the ledger knows them.
+
+        Args:
+            key: of the person's documents.
+            limit: most records of samples to return, and on the first page as many dead letters.
+            after: return those with greater ids.
+        """
+        return self._file.read(tracing.of_key, _plain_key(key), self.key_hash(key), limit=limit, after=after)
+
+    def trace_record(self, topic: str, number: int, offset: int) -> tuple[Traced, ...]:
+        """What is known of one record, whoever's; several where the topic was made anew, the latest first.
+
+        Empty where the partition was never read.
+        """
+        return self._file.read(tracing.of_offset, topic, number, offset)
+
+    def partitions_read(self, topic: str) -> list[int]:
+        """The numbers of a topic's partitions that were ever read."""
+        return self._file.read(tracing.partitions_read, topic)
 
     def saw_erased_text(self) -> dict[int, bool]:
         """Generations that saw text which was erased since, whoever's: whether each was trained on it itself.

@@ -51,6 +51,7 @@ class Rounds:
         self,
         *,
         trigger: str,
+        reason: str = "",
         recipe: Mapping[str, Any],
         seed: int,
         spec: DrawSpec = DrawSpec(),  # noqa: B008 - frozen
@@ -65,7 +66,8 @@ class Rounds:
         the ledger need not keep any longer goes.
 
         Args:
-            trigger: why, in a few words.
+            trigger: what began it.
+            reason: why, a sentence.
             recipe: how it will be trained; JSON values only, kept for the record.
             seed: of this round's randomness; the same store and seed give the same draw.
             spec: limits of the draw.
@@ -82,6 +84,7 @@ class Rounds:
             drawn = rounds.begin(
                 tx,
                 trigger=trigger,
+                reason=reason,
                 recipe=recipe,
                 seed=seed,
                 spec=spec,
@@ -96,7 +99,9 @@ class Rounds:
             retention.prune(tx, self._file.settings)
         return drawn
 
-    def begin_again(self, kept: int, *, trigger: str, now: float, judgeable: JudgeableOn) -> RoundDraw:
+    def begin_again(
+        self, kept: int, *, trigger: str, now: float, judgeable: JudgeableOn, reason: str = ""
+    ) -> RoundDraw:
         """Number a round that judges once more what round `kept` trained, or judged again itself.
 
         It has the parent, the recipe, the seed and the text of that round, and is judged on slices drawn anew, but for
@@ -104,9 +109,10 @@ class Rounds:
 
         Args:
             kept: a round that was refused for want of evidence.
-            trigger: why, in a few words.
+            trigger: what began it.
             now: unix seconds.
             judgeable: asked whether a round on its text could be judged on these slices.
+            reason: why it began, a sentence.
 
         Raises:
             NotJudgedAgain: it cannot be judged again, and why; nothing has changed.
@@ -115,7 +121,13 @@ class Rounds:
         """
         with self._file.database.write() as tx:
             drawn = judging_again.begin(
-                tx, kept, trigger=trigger, now=now, judgeable=judgeable, settings=self._file.settings
+                tx,
+                kept,
+                trigger=trigger,
+                reason=reason,
+                now=now,
+                judgeable=judgeable,
+                settings=self._file.settings,
             )
             retention.prune(tx, self._file.settings)
         return drawn

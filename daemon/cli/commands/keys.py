@@ -22,15 +22,19 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 def named_key(function: Callable[P, R]) -> Callable[P, R]:
     """The three ways to name a key: `key`, `key_file`, `key_hash`; `choose_key` tells which one was meant."""
+    return click.argument("key", required=False)(key_options(function))
+
+
+def key_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Those of them that are options: `key_file`, `key_hash`."""
     function = click.option(
         "--key-hash", metavar="HEX", help="The key by its hash of 16 digits, as `riverkeep memory find` shows it."
     )(function)
-    function = click.option(
+    return click.option(
         "--key-file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="A file that holds the key, which may be long or binary; one line end at its end is not part of it.",
     )(function)
-    return click.argument("key", required=False)(function)
 
 
 def choose_key(key: str | None, key_file: Path | None, key_hash: str | None) -> "str | KeyHash":

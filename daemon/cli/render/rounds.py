@@ -11,8 +11,8 @@ from daemon.cli.render.canaries import print_canary
 from daemon.cli.render.generations import how_to_read, names_explained
 from daemon.cli.render.screen import console, number_text, outcome_text, table
 from daemon.cli.render.skills import print_skills
-from daemon.control.answers.rounds import LeftOutPart, RoundAnswer, RoundLine
-from daemon.control.answers.status import LastRoundStanding, RoundStanding
+from daemon.control.answers.rounds import RoundAnswer, RoundLine
+from daemon.control.facts.words import early_stop_part, left_out_sentence, trained_part
 from daemon.control.printable import inline
 from daemon.control.wording import DROPS, begun, check_words, trigger_word
 from daemon.span import span as ago
@@ -154,32 +154,3 @@ def _too_few(sources: Mapping[str, int]) -> str:
         f"Too few documents to judge by themselves whether these sources are plausible: {listing}. "
         "All text together was."
     )
-
-
-def early_stop_part(facts: RoundLine | RoundStanding) -> str:
-    """Fresh text of a round that is not trained on, so that the counts add up."""
-    apart = facts.get("early_stop_samples", 0)
-    return f" and {apart:,} more to tell when to stop" if apart else ""
-
-
-def trained_part(round_: RoundLine | LastRoundStanding) -> str:
-    """How much of the new text was trained on; of an accepted round the rest stays fresh."""
-    trained, drawn = round_.get("tokens_trained"), round_.get("tokens_drawn")
-    if trained is None or not drawn:
-        return ""
-    remainder = f" within `{until}`" if (until := round_.get("trained_until")) else ""
-    remainder += "; the rest stays fresh" if trained < drawn and round_["state"] == "accepted" else ""
-    return f" Trained on {trained:,} of {drawn:,} new tokens ({trained / drawn:.1%}){remainder}."
-
-
-LEFT_OUT = {
-    "fresh": "fresh samples, which wait for the next round",
-    "over_quota": "fresh samples of keys that have more than their quota",
-    "holdout": "held-out documents, on which it is not judged",
-}
-
-
-def left_out_sentence(parts: Sequence[LeftOutPart]) -> str:
-    """What a round was not given for a setting's sake, with the settings' names."""
-    named = (f"{part['documents']:,} {LEFT_OUT[part['what']]} (`{part['setting']}`)" for part in parts)
-    return f"Left out: {'; '.join(named)}."

@@ -9,8 +9,7 @@ from rich.text import Text
 from checkpoints.files.config_fields import shorten
 from daemon.cli.render.canaries import canary_text
 from daemon.cli.render.generations import ERASED
-from daemon.cli.render.phases import describe_phase
-from daemon.cli.render.rounds import early_stop_part, how_to_decide, left_out_sentence, trained_part
+from daemon.cli.render.rounds import how_to_decide
 from daemon.cli.render.screen import console, outcome_text
 from daemon.control.answers.status import (
     EvidenceStanding,
@@ -26,6 +25,7 @@ from daemon.control.answers.status import (
     StatusAnswer,
     WaitingLabel,
 )
+from daemon.control.facts.words import describe_phase, early_stop_part, left_out_sentence, trained_part
 from daemon.control.how_it_stands import gigabytes, is_low
 from daemon.ingestion.flood_sentence import flood_sentence, flooded
 from daemon.lifecycle.supervised_threads import State

@@ -77,15 +77,20 @@ def similar_keys(similar: Sequence[SimilarKey]) -> list[SimilarKeyLine]:
             "samples": key.samples,
             "dead_letters": key.dead_letters,
             "rounds": key.rounds,
-            "erase": f"riverkeep forget {_argument(key)}",
+            "erase": erasure_command(key.key, str(KeyHash(key.key_hash))),
         }
         for key in similar
     ]
 
 
-def _argument(similar: SimilarKey) -> str:
+def erasure_command(key: str | KeyHash | None, key_hash: str) -> str:
+    """The command that erases a person.
+
+    Args:
+        key: None where only its hash is known.
+        key_hash: of the key, 16 digits.
+    """
     # A key that a shell, an eye or an option's dash could change is named by its hash.
-    key = similar.key
-    if key is not None and key.isascii() and key.isprintable() and key == key.strip(" -") and len(key) <= 200:
-        return shlex.quote(key)
-    return f"--key-hash {KeyHash(similar.key_hash)}"
+    if isinstance(key, str) and key.isascii() and key.isprintable() and key == key.strip(" -") and 0 < len(key) <= 200:
+        return f"riverkeep forget {shlex.quote(key)}"
+    return f"riverkeep forget --key-hash {key_hash}"

@@ -47,6 +47,7 @@ def draw_round(
     settings: Settings,
     ask: Ask,
     *,
+    reason: str,
     seed: Callable[[], int],
     now: float,
     is_judgeable: Callable[[Iterable[DrawnSlice], Sequence[Sample]], bool],
@@ -55,6 +56,7 @@ def draw_round(
 
     Args:
         rooms, settings, ask: as they are when it begins.
+        reason: why it does, a sentence.
         seed: of a round that trains.
         now: unix seconds.
         is_judgeable: whether it could be judged on these slices, on this fresh text.
@@ -68,12 +70,15 @@ def draw_round(
     why = "" if kept is None else _why_anew(kept, ask, rooms, settings)
     if kept is not None and not why:
         try:
-            draw = rounds.begin_again(kept.number, trigger=ask.recorded_as, now=now, judgeable=is_judgeable)
+            draw = rounds.begin_again(
+                kept.number, trigger=ask.recorded_as, reason=reason, now=now, judgeable=is_judgeable
+            )
             return DrawnRound(draw, judges=kept)
         except NotJudgedAgain as error:
             why = str(error)
     new = rounds.begin(
         trigger=ask.recorded_as,
+        reason=reason,
         recipe=settings.learner.recipe.model_dump(mode="json"),
         seed=seed(),
         spec=draw_spec(settings),

@@ -81,6 +81,47 @@ class FakeControl:
         rows = [{"id": one, "part": "fresh", "topic": "news", "partition": 0, "offset": one} for one in ids[:limit]]
         return {"round": number, "samples": rows, "next": ids[limit - 1] if len(ids) > limit else None, "note": ""}
 
+    def explain_round(self, number: int) -> Any:
+        """Any round up to 9: a bound that was broken, one that was kept, and what to do."""
+        self.round(number)
+        limits = {"bound": 0.05, "lower": 0.02, "upper": 0.2, "unit": "nats per token", "documents": 9, "keys": 9}
+        broken = {"name": "parent", "slice": "news@1-1", "figure": 0.1, **limits, "passed": False, "unproven": False}
+        return {
+            "number": number,
+            "state": "refused",
+            "outcome": "refused",
+            "began": ["It began because 40 samples are fresh."],
+            "ended": ["The gate refused it: [bold]worse\x1b[2J."],
+            "criteria": [
+                {**broken, "decided": True, "sentence": "on slice news@1-1 it is worse"},
+                {**broken, "decided": False, "passed": True, "sentence": "kept"},
+            ],
+            "next": [{"text": "Begin another.", "command": "riverkeep round begin"}],
+        }
+
+    def trace(self, topic: str, number: int, offset: int, *, text: bool = False) -> Any:
+        """A replayed record of anybody, which an erasure would take from a round in progress."""
+        place = {"topic": topic, "partition": number, "offset": offset, "incarnation": ""}
+        sample = {"id": 1, "role": "replay", "source": "news", "label": None, **place, "event_time": None}
+        sample |= {"arrived_at": 0.0, **({"text": "a text \x1b[2J"} if text else {})}
+        use = {"round": 1, "part": "fresh", "state": "accepted", "generation": 1, "detail": "trained on"}
+        seen = {"generations": [1], "descendants": [2], "lineage_from": 1}
+        record = {**place, "became": "replay", "detail": f"{topic}/{number}/{offset}", "sample": sample, "slice": None}
+        record |= {"aside_round": None, "refusals": 0, "dead_letter": None, "gap": None, "rounds": [use], **seen}
+        record |= {"scored_by": [0, 1], "key_hashes": ["0" * 16], "erased_at": None}
+        return {"records": [record], "next": None, "erasures": [self._erasure("0" * 16)]}
+
+    def trace_key(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Any:
+        """The same record."""
+        answer = self.trace("news", 0, 7, text=text)
+        return answer | {"erasures": [self._erasure(str(key))], "next": 7}
+
+    def _erasure(self, key_hash: str) -> Any:
+        seen = {"generations": [1], "descendants": [2], "clean_generation": 0, "lineage_from": 1}
+        amounts = {"samples": 1, "dead_letters": 0, "feedback": 0, "rounds": [{"round": 1, "parts": {"fresh": 1}}]}
+        told = {"directories": ["/state/rounds/000001"], "calls_off": {"round": 3, "seconds": 90.0}, "erased_at": 0.0}
+        return {"key_hash": key_hash, **amounts, **told, **seen, "command": "riverkeep forget zoe"}
+
     def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Any:
         """One sample of anybody but `nobody`."""
         if key == "nobody":

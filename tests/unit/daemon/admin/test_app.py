@@ -40,6 +40,7 @@ EVERY_ROUTE = {
     ("GET", "/status"),
     ("GET", "/rounds"),
     ("GET", "/rounds/1"),
+    ("GET", "/rounds/1/explain"),
     ("GET", "/rounds/1/samples"),
     ("GET", "/generations"),
     ("GET", "/memory"),
@@ -61,6 +62,8 @@ EVERY_ROUTE = {
     ("POST", "/resume"),
     ("POST", "/forget"),
     ("POST", "/memory/find"),
+    ("POST", "/trace"),
+    ("POST", "/trace/key"),
     ("POST", "/aside/release"),
     ("POST", "/aside/drop"),
     ("POST", "/aside/count"),
@@ -315,6 +318,9 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     assert [one["id"] for one in typed.round_samples(4, limit=1, after=1)["samples"]] == [2]
     assert typed.find("Zoë/4711", text=True)["kept"][0]["text"] == "Zoë/4711"
     assert typed.find("user-1", limit=1, after=1)["kept"] == []
+    assert typed.explain_round(4)["number"] == 4
+    assert typed.trace("news", 2, 7, text=True)["records"][0]["detail"] == "news/2/7"
+    assert typed.trace_key(KeyHash(-2), after=3)["erasures"][0]["key_hash"] == "fffffffffffffffe"
     assert [one["id"] for one in typed.gaps(limit=1, before=3)] == [2]
     assert [one["id"] for one in typed.audit(limit=1, before=3)] == [2]
     typed.request_round()

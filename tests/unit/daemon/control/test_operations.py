@@ -29,6 +29,8 @@ GIVEN: dict[str, Any] = {
     "generation": 0,
     "partition": "news/0",
     "ids": [1, 2],
+    "topic": "news",
+    "offset": 7,
 }
 """One of each argument that operations have."""
 EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -39,7 +41,9 @@ def call_of(operation: Operation) -> dict[str, Any]:
     names = set(inspect.signature(operation.ask).parameters)
     # What is aside is chosen in one way or the other.
     names -= {"key"} if "ids" in names else set()
-    return {name: value for name, value in GIVEN.items() if name in names}
+    given = {name: value for name, value in GIVEN.items() if name in names}
+    # A record's number is that of its partition.
+    return given | {"number": 0} if "topic" in names else given
 
 
 def test_each_method_is_declared_once() -> None:

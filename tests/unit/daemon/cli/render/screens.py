@@ -3,10 +3,28 @@
 import pytest
 from rich.console import Console
 
-from daemon.cli.render import audit, canaries, findings, generations, kept, people, rounds, screen, skills, status
+from daemon.cli.render import (
+    audit,
+    canaries,
+    explained,
+    findings,
+    generations,
+    kept,
+    people,
+    rounds,
+    screen,
+    skills,
+    status,
+    traces,
+)
+
+PRINTERS = (
+    *(audit, canaries, explained, findings, generations, kept, people, rounds),
+    *(screen, skills, status, traces),
+)
 
 
 def show_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all that is printed go there."""
-    for prints in (audit, canaries, findings, generations, kept, people, rounds, screen, skills, status):
+    for prints in PRINTERS:
         monkeypatch.setattr(prints, "console", console)

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from checkpoints.manifest import ListedFile
-from daemon.cli.render.phases import describe_phase
+from daemon.control.facts.words import describe_phase
 from daemon.control.without_daemon import StoreControl
 from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
 from daemon.rounds.conclusion import Conclusion

@@ -1,0 +1,78 @@
+"""Why it came so: `explain round`, `trace`."""
+
+from pathlib import Path
+
+import click
+
+from daemon.cli.commands.keys import choose_key, key_options
+from daemon.cli.commands.paging import after_option, limit_option
+from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, show
+from daemon.control.bounds import LARGEST_ID
+from daemon.control.protocol import Control
+
+NUMBER = click.IntRange(0, LARGEST_ID)
+
+
+@click.group(short_help="Say why something is as it is.")
+@example("riverkeep explain round 7")
+def explain() -> None:
+    """Say in sentences why something is as it is, and what can be done."""
+
+
+@explain.command("round", short_help="Say why a round began, and what decided it.")
+@click.argument("number", metavar="N", type=click.IntRange(1))
+@json_option
+@pass_invocation
+@example("riverkeep explain round 7", "riverkeep explain round 7 --json | jq -r '.next[].command'")
+def explain_round(invocation: Invocation, number: int, *, as_json: bool) -> None:
+    """Say why round N began, why it was accepted, refused, waits or failed, and what can be done.
+
+    Each check that decided is told with its figure, bound and confidence limits; `riverkeep round show N` has all.
+    """
+    from daemon.cli.render.explained import print_explained
+
+    show(invocation.answer(Control.explain_round, number), print_explained, as_json=as_json)
+
+
+@click.command(short_help="Follow one record through memory, rounds and generations.")
+@click.argument("topic", required=False)
+@click.argument("partition", type=NUMBER, required=False)
+@click.argument("offset", type=NUMBER, required=False)
+@click.option("--key", help="All records of a person instead, by key; `-` reads it from stdin.")
+@key_options
+@click.option("--text", is_flag=True, help="Show the text itself.")
+@limit_option("With a key: most records to list.")
+@after_option("With a key: list records of samples with greater ids.")
+@json_option
+@pass_invocation
+@example("riverkeep trace news 0 4711", "riverkeep trace --key user-4711 --json")
+def trace(
+    invocation: Invocation,
+    *,
+    topic: str | None,
+    partition: int | None,
+    offset: int | None,
+    key: str | None,
+    key_file: Path | None,
+    key_hash: str | None,
+    text: bool,
+    limit: int,
+    after: int,
+    as_json: bool,
+) -> None:
+    """Follow the record at TOPIC PARTITION OFFSET: what it became, the rounds and generations that saw it.
+
+    Also what an erasure by its key would touch. Nothing is changed. Exit status 4 where the partition was never read,
+    or nothing is known of the key.
+    """
+    from daemon.cli.render.traces import print_trace
+
+    by_key = any(way is not None for way in (key, key_file, key_hash))
+    if by_key and topic is None:
+        whose = choose_key(key, key_file, key_hash)
+        answer = invocation.answer(Control.trace_key, whose, text=text, limit=limit, after=after)
+    elif not by_key and topic and partition is not None and offset is not None:
+        answer = invocation.answer(Control.trace, topic, partition, offset, text=text)
+    else:
+        raise click.UsageError("Name a record by TOPIC PARTITION OFFSET, or a person by --key; one of the two.")
+    show(answer, print_trace, as_json=as_json)

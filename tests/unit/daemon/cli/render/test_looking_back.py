@@ -1,0 +1,60 @@
+"""A round in sentences and a record that is followed, on a terminal."""
+
+import io
+
+import pytest
+
+from daemon.cli.render.explained import print_explained
+from daemon.cli.render.screen import Screen
+from daemon.cli.render.traces import print_trace
+from tests.unit.daemon.cli.render.screens import show_on
+from tests.unit.daemon.fakes import FakeControl
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is printed, on a terminal of 120 columns without colours."""
+    output = io.StringIO()
+    show_on(Screen(file=output, width=120), monkeypatch)
+    return output
+
+
+def test_a_round_is_explained_with_what_decided_and_what_to_do(screen: io.StringIO) -> None:
+    """Figure, interval and bound beside the sentence; nothing from outside moves a cursor or is taken for markup."""
+    print_explained(FakeControl().explain_round(4))
+    shown = screen.getvalue()
+    for words in (
+        "Round 4: refused",
+        "It began because 40 samples are fresh.",
+        "✗ on slice news@1-1 it is worse. Figure 0.100 (0.020 … 0.200), bound 0.050.",
+        "Of 1 other bounds every one was kept",
+        "$ riverkeep round begin",
+        "[bold]worse\\x1b[2J",
+    ):
+        assert words in shown
+    assert "\x1b" not in shown
+
+
+def test_a_record_is_followed_to_its_erasure(screen: io.StringIO) -> None:
+    """What it became, who saw it, and that nothing was erased."""
+    print_trace(FakeControl().trace("news", 2, 7, text=True), now=7_200.0)
+    shown = screen.getvalue()
+    for words in (
+        "news/2 offset 7: replay",
+        "Round 1: trained on.",
+        "Trained on it: generations 1.",
+        "Scores on it are kept of generations 0, 1.",
+        "(not done) would erase",
+        "/state/rounds/000001",
+        "call off round 3, which is in progress (2 min of work)",
+        "$ riverkeep forget zoe",
+        "a text \\x1b[2J",
+    ):
+        assert words in shown
+    assert "\x1b" not in shown
+
+
+def test_what_has_no_key_cannot_be_erased_by_one(screen: io.StringIO) -> None:
+    """And it says so."""
+    print_trace(FakeControl().trace("news", 2, 7) | {"erasures": []}, now=7_200.0)
+    assert "No erasure by key finds it" in screen.getvalue()
