@@ -12,6 +12,7 @@ from daemon.assembly.loops import Loops
 from daemon.assembly.parts import admin_part
 from daemon.assembly.rooms import OpenedRooms
 from daemon.control.audited import AuditedControl
+from daemon.control.facts.settings_shown import settings_shown
 from daemon.control.facts.status import refused_settings
 from daemon.control.protocol import Control
 from daemon.control.views import Views
@@ -48,6 +49,7 @@ def make_control(launch: Launch, shared: Shared, opened: OpenedRooms, loops: Loo
         memory_trouble=lambda: opened.memory.trouble,
         need_restart=lambda: shared.settings.need_restart,
         settings_refused=lambda: refused_settings(shared.settings.refused),
+        settings=lambda: settings_shown(shared.settings.now, launch.config_file, launch.environment, running=True),
         started_at=shared.started_at,
     )
     return LiveControl(

@@ -18,6 +18,8 @@ COMMANDS = {
     "init": "setup:init",
     "check": "setup:check",
     "doctor": "setup:doctor",
+    "config": "config:config",
+    "completion": "completion:completion",
     "run": "service:run",
     "serve": "service:serve",
     "status": "status:status",

@@ -95,6 +95,7 @@ OPERATIONS: Final = (
     _get(Control.health, "/healthz", probe=True),
     _get(Control.readiness, "/readyz", probe=True),
     _get(Control.status, "/status"),
+    _get(Control.settings, "/settings", needs_daemon=True),
     _get(Control.audit, "/audit", given.NewestFirst),
     _get(Control.rounds, "/rounds", given.NewestFirst),
     _get(Control.round, "/rounds/{number}", given.OfRound),

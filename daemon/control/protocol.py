@@ -38,6 +38,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
+from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.answers.traces import TraceAnswer
 from memory.samples.records import KeyHash
@@ -59,6 +60,9 @@ class Control(Protocol):
 
     def readiness(self) -> ReadinessAnswer:
         """Whether every part works."""
+
+    def settings(self) -> SettingsAnswer:
+        """The settings in force in a running daemon, and where each came from; what may be a secret is not shown."""
 
     def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditLine]:
         """What served when and who did what, newest first; those with smaller ids than `before`."""

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import RefusedSettings
 from daemon.lifecycle.supervised_threads import Health
 from daemon.processes.serving_process import ServingStatus
@@ -46,6 +47,7 @@ class Views:
         problem: what is wrong with the serving generation's files; empty when nothing is.
         need_restart: sections of the settings that a reload found changed, and that a restart will take over.
         settings_refused: what the latest reload refused; None where it found no mistakes.
+        settings: those in force, and where each came from.
         started_at: unix seconds.
         memory_trouble: why the memory cannot be used, and what to do; empty while it can.
     """
@@ -59,5 +61,6 @@ class Views:
     problem: Callable[[], str]
     need_restart: Callable[[], tuple[str, ...]]
     settings_refused: Callable[[], RefusedSettings | None]
+    settings: Callable[[], SettingsAnswer]
     started_at: float
     memory_trouble: Callable[[], str] = str

@@ -21,6 +21,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
+from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import (
     HealthAnswer,
     IngestStanding,
@@ -134,6 +135,10 @@ class LiveControl(StoreControl):
         if current is None or current["number"] != number:
             return answer
         return explained.in_progress(answer, current)
+
+    @override
+    def settings(self) -> SettingsAnswer:
+        return self._views.settings()
 
     @override
     def request_round(self, *, dry_run: bool = False) -> AskedRound:

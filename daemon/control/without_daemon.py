@@ -39,6 +39,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
+from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.answers.traces import TraceAnswer
 from daemon.control.asker import whose_word
@@ -137,6 +138,10 @@ class StoreControl(Control):
     @override
     def readiness(self) -> ReadinessAnswer:
         return {"ready": False, "parts": {"daemon": {"ok": False, "detail": self._no_daemon()}}}
+
+    @override
+    def settings(self) -> SettingsAnswer:
+        raise Refused(f"{self._no_daemon()}; `riverkeep config show` tells what it would start with.")
 
     @override
     def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditLine]:

@@ -73,10 +73,10 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
         mistakes += outcome.new(contradictions(outcome.settings, raw))
     if mistakes or outcome.settings is None:
         raise BadSettings(mistakes)
-    return _complete(outcome.settings)
+    return complete(outcome.settings)
 
 
-def _complete(settings: Settings) -> Settings:
+def complete(settings: Settings) -> Settings:
     """With how long sequences are, where that was chosen; a base that is damaged is told of where it is loaded."""
     try:
         return with_kept_length(settings)

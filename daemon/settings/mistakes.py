@@ -228,6 +228,14 @@ def _remedy(key: Key, info: FieldInfo | None) -> str:
     return f"Write {accepts(info)}. {info.description or ''}".rstrip()
 
 
+def may_be_secret(key: Key, value: Any, raw: Raw) -> bool:
+    """Whether a value may be a secret: by the setting's name, or as it was written in the place of a secret's file."""
+    name = str(key[-1]) if key else ""
+    if name.endswith("_file"):
+        return not _is_surely_a_path(Path(value), raw)
+    return SECRET_NAME.search(name) is not None
+
+
 def show_value(key: Key, value: Any) -> str | None:
     """The value as written, cut; nothing of what may be a secret."""
     if isinstance(value, (dict, list)):

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from daemon.settings.fields import accepts, nested_model
 from daemon.settings.sources import UNSET
 from daemon.settings.tree import Settings
+from daemon.settings.written.schema import LINE
 
 WIDTH = 100
 
@@ -37,7 +38,7 @@ EXAMPLES = {
 
 def reference() -> str:
     """The whole file, ending in a newline. With every `#` before a key removed it says the same."""
-    lines = [f"# {line}".rstrip() for line in HEAD.splitlines()]
+    lines = [LINE, *(f"# {line}".rstrip() for line in HEAD.splitlines())]
     lines += _table(Settings, ())
     return "\n".join(lines) + "\n"
 

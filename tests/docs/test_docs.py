@@ -41,7 +41,7 @@ def test_the_reference_as_it_is_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_reference_uncommented_is_the_defaults(tmp_path: Path) -> None:
     """Each value that is shown is the default; only the model, the example topic and the example skill are not."""
-    text = re.sub(r"^#(?! |$)", "", reference(), flags=re.MULTILINE)
+    text = re.sub(r"^#(?![ :]|$)", "", reference(), flags=re.MULTILINE)
     (tmp_path / "riverkeep.toml").write_text(text)
     shown = load(tmp_path / "riverkeep.toml", {})
     assert [topic.name for topic in shown.streams.topics] == ["news"]
@@ -57,7 +57,7 @@ def test_the_reference_uncommented_is_the_defaults(tmp_path: Path) -> None:
 
 def test_the_reference_has_every_key_once() -> None:
     """Nothing that can be set is missing, nothing is there twice."""
-    uncommented = re.sub(r"^#(?! |$)", "", reference(), flags=re.MULTILINE)
+    uncommented = re.sub(r"^#(?![ :]|$)", "", reference(), flags=re.MULTILINE)
     assert set(_keys(tomllib.loads(uncommented))) == {setting.path for setting in walk(Settings)}
 
 

@@ -2,9 +2,9 @@
 
 import re
 import sys
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -17,61 +17,34 @@ if TYPE_CHECKING:
     from checkpoints.kinds import ModelKind
 
 
-TEMPLATE = """\
-# What Riverkeep needs to know of yours. `riverkeep init --reference` writes every setting with its default.
-state_dir = "riverkeep-state"                # everything it keeps; relative paths start at this file
-
-[model]
-{path}# a Hugging Face directory (safetensors) or a .gguf file
-{kind}# or {others}
-
-[streams]
-bootstrap_servers = [{servers}]
-{group}# this project's own: another with the same shares its partitions
-
-[[streams.topics]]
-name = {topic}
-"""
-TEXT = """\
-text_field = "text"                          # the JSON field; or format = "text" for plain text
-"""
-PAIR = """\
-input_field = "input"                        # the JSON field with what the model reads
-target_field = "target"                      # and that with what it is to write for it
-"""
-COMMENTS_AT = 45
 # The settings' bound on a group.
 LONGEST_GROUP = 249
 FITTING = """
 [learner.recipe]                             # what fits here by an estimate: `riverkeep doctor` rehearses a round
 """
-LABEL = """\
-label_field = "label"                        # the JSON field with one of the classifier's labels
-"""
+ASKED = "Asked for on a terminal."
 
 
 @click.command(short_help="Write a short settings file.")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="riverkeep.toml")
-@click.option("--model", default="/models/my-model", help="The model to start from.")
-@click.option("--kind", type=click.Choice(list(KINDS)), default="causal-lm", help="What it is.")
-@click.option("--bootstrap-servers", default="localhost:9092", help="Kafka's brokers, separated by commas.")
-@click.option("--topic", default="news", help="The topic to read.")
-@click.option("--group", help="Kafka's consumer group, of this project alone. Asked for on a terminal.")
+@click.option("--model", help=f"The model to start from. {ASKED}")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="What it is; otherwise by its configuration.")
+@click.option("--bootstrap-servers", help=f"Kafka's brokers, separated by commas. {ASKED}")
+@click.option("--topic", help=f"The topic to read. {ASKED}")
+@click.option("--text-field", help=f"The JSON field with the text; none: records are the text itself. {ASKED}")
+@click.option("--label-field", help=f"Of a classifier: that with the label. {ASKED}")
+@click.option("--input-field", help=f"Of pairs: that with what the model reads. {ASKED}")
+@click.option("--target-field", help=f"Of pairs: that with what it is to write. {ASKED}")
+@click.option("--group", help=f"Kafka's consumer group, of this project alone. {ASKED}")
 @click.option("--reference", "full", is_flag=True, help="Write every setting with its default instead.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @example("riverkeep init --model ./SmolLM2-135M --bootstrap-servers kafka:9092 --topic news")
-def init(
-    path: Path,
-    model: str,
-    kind: "ModelKind",
-    bootstrap_servers: str,
-    topic: str,
-    *,
-    group: str | None,
-    full: bool,
-    force: bool,
-) -> None:
-    """Write a short settings file for your own Kafka and model into PATH (otherwise ./riverkeep.toml)."""
+def init(path: Path, *, full: bool, force: bool, **given: str | None) -> None:
+    """Write a short settings file for your own Kafka and model into PATH (otherwise ./riverkeep.toml).
+
+    On a terminal it asks what no option says; elsewhere it writes what it would propose. The schema by which editors
+    know the settings is put beside the file.
+    """
     if full:
         from daemon.settings.reference import reference
 
@@ -79,9 +52,7 @@ def init(
     else:
         if path.exists() and not force:
             raise click.UsageError(_already(path))
-        text = _short(model, kind, bootstrap_servers, topic, group or _ask_for_group(path))
-        # As the settings will read it: relative to their own file.
-        text += _what_fits(path.absolute().parent / model, kind)
+        text = _short(path, given)
     try:
         # Exclusive, although it was looked for above: it may have come since, while a person was asked.
         with path.open("w" if force else "x", encoding="utf-8") as file:
@@ -90,7 +61,21 @@ def init(
         raise click.UsageError(f"There is no folder {path.parent} to write {path.name} into: make it first.") from None
     except FileExistsError:
         raise click.UsageError(_already(path)) from None
+    # It may be a device: beside those nothing is put.
+    if path.is_file():
+        _write_schema(path.parent)
     say(f"Wrote {path}. Next: `riverkeep -c {path} check`, then `riverkeep -c {path} doctor`.")
+
+
+def _write_schema(folder: Path) -> None:
+    """Put the schema where the settings file's first line says that it is, for editors."""
+    from daemon.settings.written.schema import FILE_NAME, schema_text
+
+    try:
+        (folder / FILE_NAME).write_text(schema_text(), encoding="utf-8")
+    except OSError as error:
+        # Nothing but an editor misses it.
+        say(f"{folder / FILE_NAME} cannot be written ({error.strerror}): editors will not know the settings.")
 
 
 def _what_fits(model: Path, kind: "ModelKind") -> str:
@@ -117,31 +102,42 @@ def _already(path: Path) -> str:
     return f"{path} is there already; --force writes over it."
 
 
-def _ask_for_group(path: Path) -> str:
+def _short(path: Path, given: Mapping[str, str | None]) -> str:
+    """The file's text, of what was given and what a person answers."""
+    from daemon.settings.written.short_file import FIELDS, Needed, fields_of, kind_of_files, short_file
+
+    # In a script there is nobody to ask, and standard error is where the question would be.
+    can_ask = sys.stdin.isatty() and sys.stderr.isatty()
+
+    def ask(name: str, question: str, proposed: str, choices: Sequence[str] = ()) -> str:
+        if (answer := given.get(name)) is not None:
+            return answer
+        if not can_ask:
+            return proposed
+        return str(click.prompt(question, default=proposed, type=click.Choice(choices) if choices else str, err=True))
+
+    model = ask("model", "The model to start from", "/models/my-model")
+    # As the settings will read it: relative to their own file.
+    files = path.absolute().parent / Path(model).expanduser()
+    told = kind_of_files(files)
+    kind: ModelKind = told or "causal-lm"
+    if told is None or given.get("kind") is not None:
+        kind = cast("ModelKind", ask("kind", "What it is", kind, list(KINDS)))
+    servers = ask("bootstrap_servers", "Kafka's brokers, separated by commas", "localhost:9092")
+    topic = ask("topic", "The topic to read", "news")
+    fields = {
+        name: ask(name, f"{name}: {FIELDS[name].partition(';')[0]}", name.removesuffix("_field"))
+        for name in fields_of(kind)
+    }
+    group = ask("group", "Kafka's consumer group, of this project alone", _proposed_group(path))
+    needed = Needed(model, kind, [server.strip() for server in servers.split(",")], topic, fields, group)
+    return short_file(needed) + _what_fits(files, kind)
+
+
+def _proposed_group(path: Path) -> str:
     """A group that no other project has: one that was used before hides what came before its offsets."""
     folder = re.sub(r"[^A-Za-z0-9._-]+", "-", path.absolute().parent.name)
-    proposed = f"riverkeep-{folder}"[:LONGEST_GROUP].strip("-")
-    # In a script there is nobody to ask, and standard error is where the question would be.
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return proposed
-    return str(click.prompt("Kafka's consumer group, of this project alone", default=proposed, err=True))
-
-
-def _short(model: str, kind: str, bootstrap_servers: str, topic: str, group: str) -> str:
-    import json
-
-    # JSON's strings are TOML's too, but for what lies above U+FFFF: as escapes those are pairs, which TOML refuses.
-    quote = partial(json.dumps, ensure_ascii=False)
-    servers = ", ".join(quote(server.strip()) for server in bootstrap_servers.split(","))
-    short = TEMPLATE.format(
-        path=f"path = {quote(model)} ".ljust(COMMENTS_AT),
-        kind=f'kind = "{kind}" '.ljust(COMMENTS_AT),
-        others=" or ".join(quote(other) for other in KINDS if other != kind),
-        servers=servers,
-        topic=quote(topic),
-        group=f"group_id = {quote(group)} ".ljust(COMMENTS_AT),
-    )
-    return short + {"classifier": TEXT + LABEL, "seq2seq": PAIR}.get(kind, TEXT)
+    return f"riverkeep-{folder}"[:LONGEST_GROUP].strip("-")
 
 
 @click.command(short_help="List every mistake in the settings.")

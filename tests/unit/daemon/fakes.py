@@ -52,6 +52,13 @@ class FakeControl:
         """As the test set it."""
         return {"ready": self.ready, "parts": {"ingest": {"ok": self.ready, "detail": "broker b:9092 is away"}}}
 
+    def settings(self) -> Any:
+        """One that the file sets, and one that waits."""
+        line = {"key": "admin.port", "value": 8711, "default": 8710, "origin": "file", "place": "riverkeep.toml line 3"}
+        waits = {"key": "learner.recipe.kl", "value": None, "default": 1.0, "origin": "earlier", "place": ""}
+        lines = [{**line, "waits": False, "about": "Its port."}, {**waits, "waits": True, "about": "Its strength."}]
+        return {"file": "riverkeep.toml", "running": True, "settings": lines, "mistakes": ""}
+
     def audit(self, *, limit: int = 50, before: int | None = None) -> Any:
         """Lines 3 to 1."""
         numbers = [number for number in (3, 2, 1) if before is None or number < before]

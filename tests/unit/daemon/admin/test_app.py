@@ -47,6 +47,7 @@ EVERY_ROUTE = {
     ("GET", "/memory/gaps"),
     ("GET", "/feedback"),
     ("GET", "/audit"),
+    ("GET", "/settings"),
     ("GET", "/aside"),
     ("GET", "/aside/1"),
     ("GET", "/dead-letters"),
@@ -323,6 +324,7 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     assert typed.trace_key(KeyHash(-2), after=3)["erasures"][0]["key_hash"] == "fffffffffffffffe"
     assert [one["id"] for one in typed.gaps(limit=1, before=3)] == [2]
     assert [one["id"] for one in typed.audit(limit=1, before=3)] == [2]
+    assert typed.settings()["settings"][0]["key"] == "admin.port"
     typed.request_round()
     typed.approve_round(7)
     typed.reject_round(8)

@@ -150,22 +150,50 @@ def test_init_gives_each_project_a_group_of_its_own(
     assert riverkeep("check", cwd=place).returncode == 0
 
 
-def test_init_asks_a_person_for_the_group(tmp_path: Path) -> None:
-    """On a terminal; and not before it is known that the file can be written."""
+def test_init_asks_a_person_what_it_needs(tmp_path: Path) -> None:
+    """On a terminal, but for what an option says; and not before it is known that the file can be written."""
     place = tmp_path / "news"
     place.mkdir()
     shown, typed = os.openpty()
-    command = [sys.executable, "-m", "daemon", "init"]
+    command = [sys.executable, "-m", "daemon", "init", "--topic", "wiki"]
     try:
-        os.write(shown, b"desk\n")
+        os.write(shown, b"\nmasked-lm\nkafka:9092\nbody\ndesk\n")
         ran = subprocess.run(command, cwd=place, stdin=typed, stdout=typed, stderr=typed, timeout=60, check=False)
         assert (ran.returncode, b"of this project alone [riverkeep-news]" in os.read(shown, 4096)) == (0, True)
-        assert tomllib.loads((place / "riverkeep.toml").read_text())["streams"]["group_id"] == "desk"
+        made = tomllib.loads((place / "riverkeep.toml").read_text())
+        assert made["model"] == {"path": "/models/my-model", "kind": "masked-lm"}
+        assert made["streams"] == {
+            "bootstrap_servers": ["kafka:9092"],
+            "group_id": "desk",
+            "topics": [{"name": "wiki", "text_field": "body"}],
+        }
         again = subprocess.run(command, cwd=place, stdin=typed, stdout=typed, stderr=typed, timeout=60, check=False)
         assert again.returncode == ExitCode.BAD_USAGE
     finally:
         os.close(shown)
         os.close(typed)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind", "fields"),
+    [
+        ("LlamaForCausalLM", "causal-lm", {"text_field": "text"}),
+        ("BertForSequenceClassification", "classifier", {"text_field": "text", "label_field": "topic"}),
+        ("T5ForConditionalGeneration", "seq2seq", {"input_field": "input", "target_field": "target"}),
+        ("BertForMaskedLM", "masked-lm", {"format": "text"}),
+    ],
+)
+def test_init_tells_the_kind_by_the_models_files(
+    tmp_path: Path, architecture: str, kind: str, fields: dict[str, str]
+) -> None:
+    """And asks for the fields that such a model learns from; plain text has none."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    plain = ("--text-field", "none") if "format" in fields else ("--label-field", "topic")
+    riverkeep("init", "--model", "model", *plain, cwd=tmp_path)
+    made = tomllib.loads((tmp_path / "riverkeep.toml").read_text())
+    assert made["model"]["kind"] == kind
+    assert made["streams"]["topics"] == [{"name": "news", **fields}]
 
 
 def test_init_names_the_label_of_a_classifier(tmp_path: Path) -> None:

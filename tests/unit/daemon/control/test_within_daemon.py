@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon.control.answers.status import RefusedSettings
+from daemon.control.facts.settings_shown import settings_shown
 from daemon.control.views import Views
 from daemon.control.within_daemon import LiveControl
 from daemon.errors import UnknownThing
@@ -63,6 +64,7 @@ def live_control(
         problem=lambda: "",
         need_restart=lambda: need_restart,
         settings_refused=lambda: REFUSED,
+        settings=lambda: settings_shown(here.settings, None, {}, running=True),
         started_at=0.0,
     )
     return LiveControl(

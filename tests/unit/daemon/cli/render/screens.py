@@ -13,6 +13,7 @@ from daemon.cli.render import (
     people,
     rounds,
     screen,
+    settings,
     skills,
     status,
     traces,
@@ -20,7 +21,7 @@ from daemon.cli.render import (
 
 PRINTERS = (
     *(audit, canaries, explained, findings, generations, kept, people, rounds),
-    *(screen, skills, status, traces),
+    *(screen, settings, skills, status, traces),
 )
 
 
