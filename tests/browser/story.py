@@ -20,6 +20,7 @@ from daemon.admin.app import create_app
 from daemon.admin.listener import listening
 from daemon.admin.token import Token
 from daemon.control.audited import AuditedControl
+from daemon.control.facts.settings_shown import settings_shown
 from daemon.control.protocol import Control
 from daemon.control.views import Views
 from daemon.control.within_daemon import LiveControl
@@ -266,6 +267,7 @@ class Story:
             problem=str,
             need_restart=tuple,
             settings_refused=lambda: None,
+            settings=lambda: settings_shown(self.settings, None, {}, running=True),
             started_at=self.clock.now - 26 * 3600.0,
         )
         return LiveControl(
