@@ -66,6 +66,10 @@ KUBECTL: Final = Lack(
     "kubectl is not installed: see kubernetes.io/docs/tasks/tools",
     "that Kustomize puts the base in deploy/kubernetes and the replicas together",
 )
+HELM: Final = Lack(
+    "helm is not installed: see helm.sh/docs/intro/install",
+    "that the Helm chart makes what Kustomize makes, and what Kubernetes understands",
+)
 MOUNT: Final = Lack(
     "a small tmpfs cannot be mounted here: run the tests as root, in a container with CAP_SYS_ADMIN and util-linux",
     "that a full file system loses nothing, neither of the store nor of a whole service, and that an erasure on it "
@@ -79,7 +83,7 @@ VLLM: Final = Lack(
     f"vLLM is not at {VLLM_PYTHON}: run `make test-vllm` (6 GB)",
     "that vLLM behind the door keeps what every engine has to keep",
 )
-LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, MOUNT, MAKE, VLLM)
+LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, HELM, MOUNT, MAKE, VLLM)
 
 
 def program(name: str, lack: Lack) -> str:

