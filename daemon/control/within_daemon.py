@@ -332,6 +332,7 @@ class LiveControl(StoreControl):
         lag, paused = ingest.lag(), ingest.paused_partitions()
         return {
             "lag_records": sum(lag.values()) if lag else None,
+            "lag_by_partition": {document.partition_name(partition): records for partition, records in lag.items()},
             "paused": {document.partition_name(partition): why for partition, why in paused.items()},
             "reason": ingest.paused,
             "trouble": ingest.trouble,

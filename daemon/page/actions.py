@@ -1,5 +1,6 @@
 """The table of actions: each an operation that changes something, what is said before it is done, and what after."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,13 +10,13 @@ from daemon.control.bounds import LONGEST_REASON
 from daemon.control.operations import BY_NAME
 from daemon.control.protocol import Control
 from daemon.control.reading import check_arguments, read_number
-from daemon.errors import DaemonError, UnknownThing
+from daemon.errors import DaemonError
+from daemon.page import explanations
+from daemon.page.explanations import Call
 
 NUMBERS: Final = frozenset({"number", "round", "generation"})
 LISTS: Final = frozenset({"ids"})
 FLAGS: Final = frozenset({"dry_run"})
-
-Call = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,97 +116,20 @@ def confirmation(action: Action, control: Control, fields: Mapping[str, str], pr
         fields=tuple((name, text) for name, text in fields.items() if name in model.names() and name not in written),
         inputs=tuple((entry, fields.get(entry.name, "")) for entry in action.inputs),
         back=action.back.format_map(call),
-        command=action.command.format_map(call),
+        command=action.command.format_map(call) + _options(action, call),
         is_grave=action.is_grave,
         problem=problem,
     )
 
 
-def _begin(control: Control, _call: Call) -> list[str]:
-    facts = control.status()
-    fresh = 0 if facts["memory"] is None else facts["memory"]["fresh_samples"]
-    when = "at once" if facts["round"] is None else f"when round {facts['round']['number']} has ended"
-    return [
-        f"A round begins {when}, whatever the triggers wait for; {fresh:,} samples are fresh.",
-        "Its candidate serves only if the gate accepts it.",
-    ]
-
-
-def _cancel(control: Control, _call: Call) -> list[str]:
-    progress = control.status()["round"]
-    if progress is None:
-        return ["No round is in progress. What was asked for and has not begun is taken back."]
-    return [
-        f"Round {progress['number']} ends without effect: what it has trained so far is lost.",
-        "Its text stays fresh, and by itself none begins before the cool-down is over.",
-    ]
-
-
-def _pause(_control: Control, _call: Call) -> list[str]:
-    return [
-        "No round begins by itself until somebody lets them, also across restarts. Text is read on.",
-        "A round in progress goes on; one that a person asks for begins all the same.",
-    ]
-
-
-def _resume_rounds(_control: Control, _call: Call) -> list[str]:
-    return ["Rounds begin by themselves again, when what triggers them has come."]
-
-
-def _approve(control: Control, call: Call) -> list[str]:
-    samples = _aside_of(control, call["number"])
-    return [
-        f"The text of round {call['number']} ({samples:,} samples) is taken for plausible, and a round trains on it.",
-        "Whether its candidate forgot anything is judged all the same.",
-    ]
-
-
-def _reject(control: Control, call: Call) -> list[str]:
-    samples = _aside_of(control, call["number"])
-    return [f"The {samples:,} samples of round {call['number']} are erased. The same content is not taken in again."]
-
-
-def _release(control: Control, call: Call) -> list[str]:
-    samples = _aside_of(control, call["number"])
-    return [f"{samples:,} samples are fresh again, and their held-out part is held out again."]
-
-
-def _drop(control: Control, call: Call) -> list[str]:
-    number = call["number"]
-    if call["ids"]:
-        return [f"{len(call['ids']):,} documents that round {number} set aside are erased; the rest stays aside."]
-    if call["source"] is None and call["key"] is None:
-        samples = _aside_of(control, number)
-        return [f"All {samples:,} samples that round {number} set aside are erased. The same is not taken in again."]
-    counted = control.count_aside(number, source=call["source"], key=call["key"])
-    of = " and ".join(filter(None, (call["source"] and f"source {call['source']}", call["key"] and "that key")))
-    matching = counted["samples"] + counted["held_out"]
-    if not matching:
-        raise UnknownThing(f"Round {number} has set nothing of {of} aside.")
-    return [
-        (
-            f"{matching:,} of the {counted['of']:,} documents that round {number} set aside are of {of}: "
-            f"{counted['samples']:,} to train on, {counted['held_out']:,} held out. They are erased."
-        ),
-        "The rest stays aside, to be approved or released. The same content is not taken in again.",
-    ]
-
-
-def _aside_of(control: Control, number: int) -> int:
-    """Samples that a round set aside. Raises UnknownThing where it has none."""
-    for group in control.aside():
-        if group["round"] == number:
-            return group["samples"] + group["held_out"]
-    raise UnknownThing(f"Round {number} has set nothing aside.")
-
-
-def _resume_partitions(control: Control, call: Call) -> list[str]:
-    which = "every partition that a flood paused" if call["partition"] is None else call["partition"]
-    dead = control.memory()["quarantine"]["dead_letters"]
-    return [
-        f"Reading goes on in {which}. What cannot be understood becomes a dead letter, as before.",
-        f"{dead:,} dead letters are kept; those of the flood can be decoded again once it is mended.",
-    ]
+def _options(action: Action, call: Call) -> str:
+    """What the command is told besides, as a shell takes it; no key, as shells keep what is typed."""
+    parts = [f"--{name} {shlex.quote(call[name])}" for name in ("source", "reason") if call.get(name)]
+    parts += ["--key -"] if call.get("key") else []
+    if ids := list(map(str, call.get("ids") or ())):
+        parts += [f"--ids {','.join(ids)}"] if action.operation == "drop_aside" else ids
+    parts += [shlex.quote(call["partition"])] if call.get("partition") else []
+    return "".join(f" {part}" for part in parts)
 
 
 ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
@@ -216,7 +140,7 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "request_round",
                 "Begin a round now?",
                 "Begin a round",
-                _begin,
+                explanations.of_a_round,
                 lambda answer: str(answer["detail"]),
                 "/",
                 "riverkeep round begin",
@@ -225,7 +149,7 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "cancel_rounds",
                 "Call the round off?",
                 "Call it off",
-                _cancel,
+                explanations.of_calling_off,
                 lambda answer: str(answer["detail"]),
                 "/",
                 "riverkeep round cancel",
@@ -235,7 +159,7 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "pause_rounds",
                 "Pause rounds?",
                 "Pause rounds",
-                _pause,
+                explanations.of_pausing,
                 lambda answer: "Rounds were paused already." if answer["already"] else "Rounds are paused.",
                 "/",
                 "riverkeep round pause",
@@ -245,7 +169,7 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "resume_rounds",
                 "Let rounds begin by themselves?",
                 "Resume rounds",
-                _resume_rounds,
+                explanations.of_resuming_rounds,
                 lambda answer: "Rounds begin by themselves again." if answer["resumed"] else "Rounds were not paused.",
                 "/",
                 "riverkeep round resume",
@@ -254,7 +178,7 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "approve_round",
                 "Approve the text of round {number}?",
                 "Approve",
-                _approve,
+                explanations.of_approving,
                 lambda answer: str(answer["detail"]),
                 "/needs",
                 "riverkeep round approve {number}",
@@ -263,7 +187,7 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "reject_round",
                 "Erase the text of round {number}?",
                 "Erase it",
-                _reject,
+                explanations.of_rejecting,
                 lambda answer: f"Round {answer['round']}: {answer['dropped']:,} samples are erased.",
                 "/needs",
                 "riverkeep round reject {number}",
@@ -273,7 +197,7 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "release_aside",
                 "Let back what round {number} set aside?",
                 "Let it back",
-                _release,
+                explanations.of_releasing,
                 lambda answer: f"Round {answer['round']}: {answer['released']:,} samples are back.",
                 "/needs",
                 "riverkeep memory release {number}",
@@ -282,7 +206,7 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "drop_aside",
                 "Erase what round {number} set aside?",
                 "Erase it",
-                _drop,
+                explanations.of_dropping,
                 lambda answer: (
                     f"Round {answer['round']}: {answer['dropped']:,} samples are erased, {answer['left']:,} stay aside."
                 ),
@@ -291,10 +215,42 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 is_grave=True,
             ),
             Action(
+                "rollback",
+                "Serve generation {generation} again?",
+                "Go back",
+                explanations.of_a_rollback,
+                lambda answer: f"Generation {answer['to']} serves; before it did {answer['from']}.",
+                "/generations",
+                "riverkeep rollback {generation}",
+                is_grave=True,
+            ),
+            Action(
+                "replay_dead_letters",
+                "Decode dead letters again?",
+                "Decode them again",
+                explanations.of_decoding_again,
+                lambda answer: (
+                    f"{answer['kept']:,} are samples now, {answer['known']:,} were known, "
+                    f"{answer['still_dead']:,} are still dead letters."
+                ),
+                "/dead-letters",
+                "riverkeep memory dead-letters replay",
+            ),
+            Action(
+                "drop_dead_letters",
+                "Erase dead letters?",
+                "Erase them",
+                explanations.of_dropping_letters,
+                lambda answer: f"{answer['dropped']:,} dead letters are erased.",
+                "/dead-letters",
+                "riverkeep memory dead-letters drop",
+                is_grave=True,
+            ),
+            Action(
                 "resume",
                 "Read on where a flood paused?",
                 "Read on",
-                _resume_partitions,
+                explanations.of_reading_on,
                 lambda answer: f"Reading goes on: {', '.join(answer['resumed']) or 'nothing was paused'}.",
                 "/needs",
                 "riverkeep memory dead-letters resume",

@@ -6,16 +6,29 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from daemon.control.answers.status import StatusAnswer
-from daemon.control.arguments import Arguments, AsideTextPage, Flag, NewestFirst, OfRound
+from daemon.control.arguments import (
+    Arguments,
+    AsideTextPage,
+    DeadLettersPage,
+    Flag,
+    NewestFirst,
+    OfDeadLetter,
+    OfRound,
+)
 from daemon.control.protocol import Control
 from daemon.errors import UnknownThing
+from daemon.page.views.audit import audit_view
+from daemon.page.views.generations import generations_view
+from daemon.page.views.knowledge import knowledge_view
 from daemon.page.views.needs import held_text_view, needs_view
 from daemon.page.views.now import LATEST, now_view
+from daemon.page.views.records import dead_letter_row, dead_letters_view, streams_view
 from daemon.page.views.round import round_view
 from daemon.page.views.rounds import rounds_view
 
 HELD_SHOWN: Final = 10
 """Rounds whose verdict is looked up for what they set aside."""
+GAPS_SHOWN: Final = 20
 
 
 class HeldTextPage(AsideTextPage):
@@ -99,6 +112,33 @@ def _round(asked: PageAsked) -> object:
     return round_view(asked.control.round(number), samples, asked.status["round"])
 
 
+def _knowledge(asked: PageAsked) -> object:
+    return knowledge_view(asked.control.generations())
+
+
+def _generations(asked: PageAsked) -> object:
+    return generations_view(asked.control.generations())
+
+
+def _dead_letters(asked: PageAsked) -> object:
+    control, call = asked.control, asked.call
+    letters = control.dead_letters(limit=call["limit"], before=call["before"], text=call["text"])
+    return dead_letters_view(letters, control.memory(), limit=call["limit"], text=call["text"])
+
+
+def _dead_letter(asked: PageAsked) -> object:
+    return dead_letter_row(asked.control.dead_letter(asked.call["number"]))
+
+
+def _streams(asked: PageAsked) -> object:
+    return streams_view(asked.status, asked.control.memory(), asked.control.gaps(limit=GAPS_SHOWN))
+
+
+def _audit(asked: PageAsked) -> object:
+    limit = asked.call["limit"]
+    return audit_view(asked.control.audit(limit=limit, before=asked.call["before"]), limit)
+
+
 PAGES: Final = (
     PageLine("/", "/", "now.html", "Now", _now, operation="status", command="riverkeep status", is_live=True),
     PageLine(
@@ -142,5 +182,51 @@ PAGES: Final = (
         operation="round",
         command="riverkeep round show {number}",
         is_live=True,
+    ),
+    PageLine(
+        "/knowledge",
+        "/knowledge",
+        "knowledge.html",
+        "Knowledge",
+        _knowledge,
+        operation="generations",
+        command="riverkeep generations",
+        is_live=True,
+    ),
+    PageLine(
+        "/generations",
+        "/generations",
+        "generations.html",
+        "Generations",
+        _generations,
+        operation="generations",
+        command="riverkeep generations",
+        is_live=True,
+    ),
+    PageLine(
+        "/streams", "/streams", "streams.html", "Streams", _streams, operation="memory", command="riverkeep memory"
+    ),
+    PageLine(
+        "/dead-letters",
+        "/dead-letters",
+        "dead_letters.html",
+        "Dead letters",
+        _dead_letters,
+        DeadLettersPage,
+        operation="dead_letters",
+        command="riverkeep memory dead-letters",
+    ),
+    PageLine(
+        "/dead-letters/{number}",
+        "/dead-letters",
+        "dead_letter.html",
+        "Dead letter {number}",
+        _dead_letter,
+        OfDeadLetter,
+        operation="dead_letter",
+        command="riverkeep memory dead-letters --show {number}",
+    ),
+    PageLine(
+        "/audit", "/audit", "audit.html", "Audit log", _audit, NewestFirst, operation="audit", command="riverkeep audit"
     ),
 )

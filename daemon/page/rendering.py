@@ -33,6 +33,11 @@ TABS: Final = (
     Tab("/", "Now"),
     Tab("/needs", "Needs you"),
     Tab("/rounds", "Rounds"),
+    Tab("/knowledge", "Knowledge"),
+    Tab("/generations", "Generations"),
+    Tab("/streams", "Streams"),
+    Tab("/dead-letters", "Dead letters"),
+    Tab("/audit", "Audit log"),
 )
 
 

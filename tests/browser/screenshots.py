@@ -43,6 +43,8 @@ PICTURES = (
     Picture("page-now-phone", "/", width=375, height=800),
     Picture("page-needs", "/needs", height=900),
     Picture("page-round", "/rounds/1", height=1000),
+    Picture("page-knowledge", "/knowledge", height=1250),
+    Picture("page-generations", "/generations", height=760),
 )
 
 

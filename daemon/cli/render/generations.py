@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from rich import box
 from rich.markup import escape
@@ -11,11 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.cli.render.screen import console, number_text, state_text, table
-from daemon.control.answers.rounds import GenerationsAnswer, ScoreLine, SkillLine
+from daemon.control.answers.rounds import GenerationsAnswer, KnowledgeStanding, ScoreLine, SkillLine
 from daemon.control.printable import inline, printable
+from daemon.control.score_cells import Cell, cells, scored_apart
 from daemon.span import span as ago
-from memory.ledger.records import lineage
-from memory.ledger.scorings import most_common
 from memory.samples.slice_names import ANCHOR, first_round, rounds_of, source_of
 
 CELL_WIDTH = 10
@@ -23,59 +21,6 @@ GENERATION_WIDTH = 14
 WARMEST_NATS = 0.3
 """The rise over the best earlier score from which a cell is as warm as it gets."""
 NEUTRAL_NATS = 0.005
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One entry of R.
-
-    Attributes:
-        rise: over the best loss on the slice among the generations that led to this one, in nats; None where there
-            is none to compare with.
-        apart: scored in another way than the serving generation.
-    """
-
-    mean_nll: float
-    rise: float | None
-    apart: bool = False
-
-
-def cells(facts: GenerationsAnswer) -> dict[tuple[int, str], Cell]:
-    """The entries of R by generation and slice, each with its rise over the best of those that led to it."""
-    parents = {line["number"]: line["parent"] for line in facts["generations"]}
-    how = _served_way(facts)
-    losses: defaultdict[int, dict[str, tuple[float, bool]]] = defaultdict(dict)
-    for row in facts["scores"]:
-        # Scores that were taken otherwise (precision, length of sequences) differ by that alone.
-        losses[row["generation"]][row["slice"]] = float(row["mean_nll"]), row.get("scored") != how
-    best: dict[int, dict[str, float]] = {}
-    entries: dict[tuple[int, str], Cell] = {}
-    # A parent has a lower number than what came of it.
-    for number in sorted({*parents, *losses}):
-        before = next((best[ancestor] for ancestor in reversed(lineage(parents, number)[:-1]) if ancestor in best), {})
-        best[number] = dict(before)
-        for name, (loss, apart) in losses[number].items():
-            earlier = None if apart else before.get(name)
-            entries[number, name] = Cell(loss, None if earlier is None else loss - earlier, apart)
-            # Only its like may become the best: else a generation would seem to forget by being scored in another way.
-            if not apart:
-                best[number][name] = loss if earlier is None else min(earlier, loss)
-    return entries
-
-
-def _served_way(facts: GenerationsAnswer) -> str | None:
-    """How the scores of what serves were taken, most of them where they differ."""
-    return most_common(row.get("scored") for row in facts["scores"] if row["generation"] == facts["serving"])
-
-
-def scored_apart(facts: GenerationsAnswer) -> dict[str | None, list[int]]:
-    """The generations with scores that were taken in another way than the serving one's, by that way."""
-    how = _served_way(facts)
-    apart: defaultdict[str | None, set[int]] = defaultdict(set)
-    for row in facts["scores"]:
-        if row.get("scored") != how:
-            apart[row.get("scored")].add(row["generation"])
-    return {way: sorted(numbers) for way, numbers in apart.items()}
 
 
 def legend(facts: GenerationsAnswer) -> Iterator[str]:
@@ -183,9 +128,7 @@ def print_generations(facts: GenerationsAnswer, *, now: float | None = None) -> 
             console.print(f"{meaning.capitalize()}: {', '.join(numbers)}.", style="yellow")
     answers = [row for row in facts["scores"] if row.get("accuracy") is not None]
     if facts["scores"]:
-        console.print(heat_table(facts, width=console.width))
-        for sentence in legend(facts):
-            console.print(Text(sentence))
+        _print_scores(facts)
     if served := [row for row in answers if row["generation"] == facts["serving"]]:
         console.print(_answers(served))
     # A daemon of an earlier version tells of none.
@@ -193,6 +136,28 @@ def print_generations(facts: GenerationsAnswer, *, now: float | None = None) -> 
         console.print(_skills(skills, facts["serving"]))
         if not all(row["comparable"] for row in skills):
             console.print("* of other prompts than what serves was asked, or taken in another way: not comparable.")
+
+
+def _print_scores(facts: GenerationsAnswer) -> None:
+    console.print(heat_table(facts, width=console.width))
+    for sentence in legend(facts):
+        console.print(Text(sentence))
+    # A daemon of an earlier version does not say.
+    if known := facts.get("knowledge"):
+        console.print(_measures(known))
+
+
+def _measures(known: KnowledgeStanding) -> str:
+    """What the serving generation knows, in a line."""
+    forgotten, transferred = known["forgetting"], known["backward_transfer"]
+    figures = {
+        "forgetting": None if forgotten is None else forgotten["figure"],
+        "backward transfer": None if transferred is None else transferred["figure"],
+        "forward transfer": known["forward_transfer"],
+        "plasticity": known["plasticity"],
+    }
+    told = [f"{name} {number_text(figure)}" for name, figure in figures.items() if figure is not None]
+    return f"What serves: {', '.join(told)}." if told else "What serves cannot be compared with an earlier one yet."
 
 
 def _skills(rows: Sequence[SkillLine], serving: int | None) -> Table:

@@ -235,15 +235,65 @@ class SkillLine(TypedDict):
     comparable: bool
 
 
+class MeasureStanding(TypedDict):
+    """A measure of what serves, with limits of 95 % each; None where too few documents tell."""
+
+    figure: float
+    lower: float | None
+    upper: float | None
+
+
+class KnowledgeStanding(TypedDict):
+    """What the serving generation knows, in nats per token (of a classifier per document); None where not known yet.
+
+    Attributes:
+        forgetting: how much worse it is than the best before it on what was learned earlier; positive is bad.
+        backward_transfer: what later rounds did to earlier text; positive is good.
+        forward_transfer: what was known of text before it was trained on; positive is good.
+        plasticity: loss on new text once it was learned.
+    """
+
+    forgetting: MeasureStanding | None
+    backward_transfer: MeasureStanding | None
+    forward_transfer: float | None
+    plasticity: float | None
+
+
+class JudgedRound(TypedDict):
+    """What the gate found of one round's candidate, on average.
+
+    Attributes:
+        generation: that it made; None where it was refused.
+        ended_at: unix seconds.
+        forgotten: how much worse it was than the best so far, over all older text; None where that was not compared.
+        learned: how much better than its parent on the newest text; None where that was not compared.
+        lower, upper: limits of `forgotten`.
+        bound: that `forgotten` had to keep.
+    """
+
+    round: int
+    generation: int | None
+    ended_at: float | None
+    forgotten: float | None
+    lower: float | None
+    upper: float | None
+    bound: float | None
+    learned: float | None
+
+
 class GenerationsAnswer(TypedDict):
     """The generations, which of them serves, and R.
 
     Attributes:
+        knowledge: of what serves.
+        judged: the latest rounds that were judged, oldest first.
         slices: names of those that `scores` are of, in order.
         skills: what generations answer rightly, by generation and skill.
     """
 
     serving: int | None
+    knowledge: KnowledgeStanding
+    judged: list[JudgedRound]
     generations: list[GenerationLine]
     slices: list[str]
     scores: list[ScoreLine]

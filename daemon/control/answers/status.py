@@ -139,12 +139,14 @@ class IngestStanding(TypedDict):
 
     Attributes:
         lag_records: records that are not yet read; None while that is not known.
+        lag_by_partition: the same of each, as `topic/number`; empty while that is not known.
         paused: partitions that are paused by themselves, and why.
         reason: why all of it pauses; empty while it does not.
         trouble: why nothing can come; empty while all is well.
     """
 
     lag_records: int | None
+    lag_by_partition: dict[str, int]
     paused: dict[str, str]
     reason: str
     trouble: str

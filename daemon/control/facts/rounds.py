@@ -14,8 +14,10 @@ from daemon.control.answers.rounds import (
     SkillLine,
 )
 from daemon.control.facts.canaries import canary_line
+from daemon.control.facts.knowledge import ROUNDS_JUDGED, judged_rounds, knowledge_standing
 from daemon.control.facts.records import place
 from daemon.rounds.event import outcome_of
+from gate.ledger_reading import read_ledger
 from gate.scores import way_of
 from gate.skills.known_skills import comparable
 from memory.ledger.history.canaries import CanaryRecord
@@ -142,6 +144,8 @@ def generations(store: Store, grounds: Mapping[int, int]) -> GenerationsAnswer:
     lengths = {number: None if way is None else way.sequence_length for number, way in ways.items()}
     return {
         "serving": serving,
+        "knowledge": knowledge_standing(read_ledger(store).knowledge),
+        "judged": judged_rounds(store.rounds.listed(limit=ROUNDS_JUDGED)),
         "generations": [
             generation_line(generation, saw_erased, lengths, grounds) for generation in store.generations.listed()
         ],

@@ -6,9 +6,16 @@ from dataclasses import dataclass
 import pytest
 
 from daemon.control.within_daemon import LiveControl
+from streams.document import Batch, DeadLetter, Partition, Reason
 from tests.unit.daemon.control.test_within_daemon import live_control
 from tests.unit.daemon.page.browsers import Browser, PageInFront
 from tests.unit.daemon.rooms import World, world
+
+NEWS = Partition("news", 0)
+LETTERS = tuple(
+    DeadLetter(NEWS, at, Reason.MISSING_FIELD, "<i>why</i>", b"<b>key</b>", b"<script>alert(4)</script>", 25, 1_000.0)
+    for at in range(4)
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         here.run()
         here.feed(seed=4)
         here.run("implausible")
+        here.store.append(Batch((), LETTERS, (), {NEWS: len(LETTERS)}))
         control = live_control(here)
         yield Ground(here, control, PageInFront(control, here.store))
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from daemon.cli.render.generations import cells, heat_table, legend
+from daemon.cli.render.generations import heat_table, legend
+from daemon.control.score_cells import cells
 from memory.ledger.scorings import Scoring
 
 

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from daemon.cli.render import findings, generations, people, rounds, status
 from daemon.cli.render import kept as render_kept
-from daemon.cli.render.generations import cells, heat_table
+from daemon.cli.render.generations import heat_table
 from daemon.control.facts.status import micro_batch
+from daemon.control.score_cells import cells
 from daemon.doctor.findings import Finding
 from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.out_of_memory import MemoryLimit

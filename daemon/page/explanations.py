@@ -1,0 +1,151 @@
+"""What will happen, in sentences, before it does: each of the control's own answers, number by number."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from daemon.control.protocol import Control
+from daemon.errors import UnknownThing
+
+Call = Mapping[str, Any]
+"""The arguments of an operation, by name."""
+
+
+def of_a_round(control: Control, _call: Call) -> list[str]:
+    """A round that somebody asks for."""
+    facts = control.status()
+    fresh = 0 if facts["memory"] is None else facts["memory"]["fresh_samples"]
+    when = "at once" if facts["round"] is None else f"when round {facts['round']['number']} has ended"
+    return [
+        f"A round begins {when}, whatever the triggers wait for; {fresh:,} samples are fresh.",
+        "Its candidate serves only if the gate accepts it.",
+    ]
+
+
+def of_calling_off(control: Control, _call: Call) -> list[str]:
+    """The round in progress that is called off."""
+    progress = control.status()["round"]
+    if progress is None:
+        return ["No round is in progress. What was asked for and has not begun is taken back."]
+    return [
+        f"Round {progress['number']} ends without effect: what it has trained so far is lost.",
+        "Its text stays fresh, and by itself none begins before the cool-down is over.",
+    ]
+
+
+def of_pausing(_control: Control, _call: Call) -> list[str]:
+    """Rounds that are paused."""
+    return [
+        "No round begins by itself until somebody lets them, also across restarts. Text is read on.",
+        "A round in progress goes on; one that a person asks for begins all the same.",
+    ]
+
+
+def of_resuming_rounds(_control: Control, _call: Call) -> list[str]:
+    """Rounds that begin by themselves again."""
+    return ["Rounds begin by themselves again, when what triggers them has come."]
+
+
+def of_approving(control: Control, call: Call) -> list[str]:
+    """The text of a round that waits, taken for plausible."""
+    samples = _aside_of(control, call["number"])
+    return [
+        f"The text of round {call['number']} ({samples:,} samples) is taken for plausible, and a round trains on it.",
+        "Whether its candidate forgot anything is judged all the same.",
+    ]
+
+
+def of_rejecting(control: Control, call: Call) -> list[str]:
+    """The text of a round that waits, erased."""
+    samples = _aside_of(control, call["number"])
+    return [f"The {samples:,} samples of round {call['number']} are erased. The same content is not taken in again."]
+
+
+def of_releasing(control: Control, call: Call) -> list[str]:
+    """Text that was set aside, let back."""
+    samples = _aside_of(control, call["number"])
+    return [f"{samples:,} samples are fresh again, and their held-out part is held out again."]
+
+
+def of_dropping(control: Control, call: Call) -> list[str]:
+    """Text that was set aside, erased, or a part of it. Raises UnknownThing for a part that there is none of."""
+    number = call["number"]
+    if call["ids"]:
+        return [f"{len(call['ids']):,} documents that round {number} set aside are erased; the rest stays aside."]
+    if call["source"] is None and call["key"] is None:
+        samples = _aside_of(control, number)
+        return [f"All {samples:,} samples that round {number} set aside are erased. The same is not taken in again."]
+    counted = control.count_aside(number, source=call["source"], key=call["key"])
+    of = " and ".join(filter(None, (call["source"] and f"source {call['source']}", call["key"] and "that key")))
+    matching = counted["samples"] + counted["held_out"]
+    if not matching:
+        raise UnknownThing(f"Round {number} has set nothing of {of} aside.")
+    return [
+        (
+            f"{matching:,} of the {counted['of']:,} documents that round {number} set aside are of {of}: "
+            f"{counted['samples']:,} to train on, {counted['held_out']:,} held out. They are erased."
+        ),
+        "The rest stays aside, to be approved or released. The same content is not taken in again.",
+    ]
+
+
+def _aside_of(control: Control, number: int) -> int:
+    """Samples that a round set aside. Raises UnknownThing where it has none."""
+    for group in control.aside():
+        if group["round"] == number:
+            return group["samples"] + group["held_out"]
+    raise UnknownThing(f"Round {number} has set nothing aside.")
+
+
+def of_a_rollback(control: Control, call: Call) -> list[str]:
+    """An earlier generation that serves again. Raises UnknownThing."""
+    answer, progress = control.generations(), control.status()["round"]
+    serving, target = answer["serving"], call["generation"]
+    lines = {line["number"]: line for line in answer["generations"]}
+    if target is None or target not in lines:
+        raise UnknownThing(f"There is no generation {'' if target is None else target}".strip() + " to go back to.")
+    sentences = [
+        f"Generation {target} serves at once, in place of generation {serving}; its files are verified first.",
+        f"Generation {serving} is not promoted again by itself. Requests under way end with the one that began them.",
+    ]
+    scored = {(row["generation"], row["slice"]): row["mean_nll"] for row in answer["scores"]}
+    both = [name for name in answer["slices"] if (serving, name) in scored and (target, name) in scored]
+    if both and serving is not None:
+        change = sum(scored[target, name] - scored[serving, name] for name in both) / len(both)
+        than = f"{abs(change):.3f} nats {'higher' if change > 0 else 'lower'}"
+        sentences.append(f"On the {len(both)} slices that both have scores of, its loss is {than} in the mean.")
+    if erased := lines[target]["erased_text"]:
+        sentences.append(
+            f"It was {erased} on text that was erased since.".replace("was inherited", "was made from one")
+        )
+    if progress is not None:
+        sentences.append(f"Round {progress['number']}, which is in progress, is called off.")
+    return sentences
+
+
+def of_decoding_again(control: Control, call: Call) -> list[str]:
+    """Dead letters that are decoded again."""
+    those = _letters(control, call)
+    return [f"{those} decoded again, with the settings in force. What can be understood now becomes samples."]
+
+
+def of_dropping_letters(control: Control, call: Call) -> list[str]:
+    """Dead letters that are erased."""
+    return [f"{_letters(control, call)} erased for good. Their offsets stay read."]
+
+
+def _letters(control: Control, call: Call) -> str:
+    if len(call["ids"]) == 1:
+        letter = control.dead_letter(call["ids"][0])
+        return f"Dead letter {letter['id']} ({letter['reason'].replace('_', ' ')}, {letter['value_bytes']:,} bytes) is"
+    number = len(call["ids"]) or control.memory()["quarantine"]["dead_letters"]
+    return f"{number:,} dead letters are"
+
+
+def of_reading_on(control: Control, call: Call) -> list[str]:
+    """Partitions that a flood paused, read on."""
+    which = "every partition that a flood paused" if call["partition"] is None else call["partition"]
+    dead = control.memory()["quarantine"]["dead_letters"]
+    return [
+        f"Reading goes on in {which}. What cannot be understood becomes a dead letter, as before.",
+        f"{dead:,} dead letters are kept; those of the flood can be decoded again once it is mended.",
+    ]
