@@ -180,6 +180,14 @@ class Store(Closing):
             raise ValueError(f"{keys} keys cannot be held out")
         self.file.write(facts.put, held_out_share.KEYS_ASKED, keys)
 
+    def newest_sample(self) -> int:
+        """The highest number that a sample has had; 0 before the first."""
+        return self.file.read(facts.get_int, "next_sample") - 1
+
+    def next_fresh(self, after: int) -> Sample | None:
+        """The fresh sample with the lowest id above `after`; None where there is none."""
+        return self.file.read(reading.next_fresh, after)
+
     def fresh_labels(self) -> list[FreshLabel]:
         """All fresh samples that have a label, without their text: it costs a look at each fresh sample."""
         return self.file.read(reading.fresh_labels)

@@ -19,12 +19,21 @@ from serving.answers.body import Bodies
 from serving.api_keys import ApiKeys
 from serving.askers import Askers
 from serving.errors import RequestError
-from serving.guard import CANARY_ROUTE, MODEL_ROUTE, OTHER_ROUTES, ROUTES, Guard, error_response
+from serving.guard import (
+    CANARY_ROUTE,
+    MODEL_ROUTE,
+    OTHER_ROUTES,
+    ROUTES,
+    WATCHED_TEXT_ROUTE,
+    Guard,
+    error_response,
+)
 from serving.routes.classify import ClassifyRoute
 from serving.routes.completions import CompletionRoutes
 from serving.routes.feedback import FeedbackRoute
 from serving.routes.parts import Parts
 from serving.routes.state import StateRoutes
+from serving.routes.watched_text import WatchedTextRoute
 
 LONGEST_ECHO: Final = 200
 KEEP_WITHIN_S: Final = 5.0
@@ -54,6 +63,7 @@ def build_app(parts: Parts, keys: ApiKeys, usage: Path | None = None) -> Starlet
             Route(MODEL_ROUTE, state.model),
             Route("/v1/riverkeep/generation", state.generation),
             Route(CANARY_ROUTE, state.canary),
+            Route(WATCHED_TEXT_ROUTE, WatchedTextRoute(parts, bodies).read, methods=["POST"]),
             Route("/v1/completions", completions.completions, methods=["POST"]),
             Route("/v1/chat/completions", completions.chat, methods=["POST"]),
             Route("/v1/classify", classify.classify, methods=["POST"]),

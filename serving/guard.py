@@ -27,14 +27,15 @@ OPEN_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 PROBES: Final = "probes"
 """The name of entrances by which only these routes are reached; who asks there is not counted among the clients."""
 CANARY_ROUTE: Final = "/v1/riverkeep/canary"
-PROBED_ROUTES: Final = OPEN_ROUTES | {"/v1/riverkeep/generation", CANARY_ROUTE}
+WATCHED_TEXT_ROUTE: Final = "/v1/riverkeep/watched-text"
+PROBED_ROUTES: Final = OPEN_ROUTES | {"/v1/riverkeep/generation", CANARY_ROUTE, WATCHED_TEXT_ROUTE}
 MODEL_ROUTE: Final = "/v1/models/{model:path}"
 ANSWER_ROUTES: Final = frozenset({"/v1/completions", "/v1/chat/completions", "/v1/classify"})
 """What takes of all of a key's limits; to ask how things are takes nothing."""
 FEEDBACK_ROUTE: Final = "/v1/feedback"
 """It writes to the disk: what takes of a key's requests, and of nothing else."""
 STATE_ROUTES: Final = frozenset({MODEL_ROUTE, "/v1/models", "/v1/riverkeep/generation", CANARY_ROUTE})
-ROUTES: Final = OPEN_ROUTES | ANSWER_ROUTES | STATE_ROUTES | {FEEDBACK_ROUTE}
+ROUTES: Final = OPEN_ROUTES | ANSWER_ROUTES | STATE_ROUTES | {FEEDBACK_ROUTE, WATCHED_TEXT_ROUTE}
 OTHER_ROUTES: Final = "other"
 
 
@@ -118,7 +119,8 @@ class Guard:
         authorization = dict(scope["headers"]).get(b"authorization", b"")
         key = self._keys.find(authorization)
         # Where nobody needs a key, nobody has shown one.
-        scope["has_key"] = key is not None or (_by_probes(scope) and self._keys.is_daemons(authorization))
+        scope["is_daemon"] = _by_probes(scope) and self._keys.is_daemons(authorization)
+        scope["has_key"] = key is not None or scope["is_daemon"]
         scope["authorized"] = scope["has_key"] or not self._keys.needed
         if scope["path"] not in OPEN_ROUTES and not scope["authorized"]:
             raise RequestError(

@@ -12,6 +12,7 @@ from daemon.processes.learner_process import LearnerProcess
 from daemon.processes.serving_process import ServingProcess, serving_process
 from daemon.rounds.loop import RoundsLoop
 from daemon.rounds.runner import RoundRunner
+from daemon.rounds.watched.arriving import ArrivingText
 from daemon.rounds.watched.watch import CanaryWatch
 from daemon.settings.records import record_needs
 from daemon.settings.tree import Settings
@@ -87,6 +88,7 @@ def _rounds(
         promotion=shared.promotion,
         ask=None if serving is None else serving.canary,
         metrics=shared.metrics,
+        arriving=ArrivingText(opened.rooms.store, None if serving is None else serving.read_pair),
     )
     return RoundsLoop(
         opened.rooms,

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 ASK_EVERY_SECONDS = 1.0
 ANSWER_WITHIN_SECONDS = 5.0
+READ_WITHIN_SECONDS = 60.0
+"""It reads a text when nobody else waits, on a busy machine token by token."""
 
 
 class ServingBroke(DaemonError):
@@ -115,8 +117,18 @@ class ServingProcess:
         From any thread; may block as long as silence is borne.
         """
         pid = self._status.pid
-        facts = None if pid is None else self._get("/v1/riverkeep/canary")
+        facts = None if pid is None else self._exchange("/v1/riverkeep/canary")
         return None if facts is None or "error" in facts else {**facts, "pid": pid}
+
+    def read_pair(self, serving: int, watched: int, text: str) -> dict[str, Any] | None:
+        """How probable the serving generation and the watched one find a text; None where the process does not answer.
+
+        From any thread; may block for `READ_WITHIN_SECONDS`.
+        """
+        if self._status.pid is None:
+            return None
+        asked = {"serving": serving, "watched": watched, "text": text}
+        return self._exchange("/v1/riverkeep/watched-text", asked, within_s=READ_WITHIN_SECONDS)
 
     def announce_end(self) -> None:
         """Let the process tell load balancers to look elsewhere; it answers on until its part is stopped."""
@@ -214,17 +226,25 @@ class ServingProcess:
 
     def _ask(self) -> dict[str, Any] | None:
         """Its own account, or the error that it answers with; None where it does not answer."""
-        facts = self._get("/v1/riverkeep/generation")
+        facts = self._exchange("/v1/riverkeep/generation")
         if facts is not None and "error" in facts:
             # How it is it says to everybody.
-            facts = {**facts, "trouble": (self._get("/healthz") or {}).get("detail", "")}
+            facts = {**facts, "trouble": (self._exchange("/healthz") or {}).get("detail", "")}
         return facts
 
-    def _get(self, path: str) -> dict[str, Any] | None:
+    def _exchange(
+        self, path: str, asked: Mapping[str, Any] | None = None, *, within_s: float | None = None
+    ) -> dict[str, Any] | None:
         # Never longer than silence is borne: a question to a process that hangs ends before that is to be killed.
-        connection = http.client.HTTPConnection(*self._probes, timeout=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
+        within = min(ANSWER_WITHIN_SECONDS, self._stuck_seconds) if within_s is None else within_s
+        connection = http.client.HTTPConnection(*self._probes, timeout=within)
+        headers = {"authorization": f"Bearer {self._key}"}
         try:
-            connection.request("GET", path, headers={"authorization": f"Bearer {self._key}"})
+            if asked is None:
+                connection.request("GET", path, headers=headers)
+            else:
+                headers["content-type"] = "application/json"
+                connection.request("POST", path, orjson.dumps(asked), headers)
             response = connection.getresponse()
             answer = orjson.loads(response.read())
         except (OSError, http.client.HTTPException, orjson.JSONDecodeError):

@@ -1,7 +1,8 @@
 """How sure a difference between the answers of two generations is, counted by group of callers.
 
 Callers are divided between the two, not paired as documents are: each side has its own mean and its own error. Answers
-to one caller rise and fall together, and so evidence is counted in groups of callers, each of which may have many.
+to one caller rise and fall together, and so evidence is counted in groups of callers, each of which may have many. Text
+that arrives meanwhile both read: there differences are taken in pairs, and counted in groups of keys.
 """
 
 import math
@@ -11,8 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from gate.statistics.bootstrap import t_quantile
+from gate.statistics.bootstrap import Resampling, interval, t_quantile
 from gate.statistics.comparisons import Floats
+from gate.statistics.comparisons import ratio as paired_ratio
 
 FEWEST_GROUPS: Final = 8
 """Groups of callers without which nothing is proven: of fewer nobody can tell how much callers differ."""
@@ -76,6 +78,26 @@ def ratio(ours: Floats, theirs: Floats, confidence: float) -> LiveInterval:
         doubt = t_quantile(confidence, max(1, math.floor(welch))) * math.sqrt(together)
     difference = mine - other
     return LiveInterval(_exp(difference), _exp(difference - doubt), _exp(difference + doubt))
+
+
+def loss_difference(sums: Floats, confidence: float) -> LiveInterval:
+    """The watched generation's mean loss minus the serving one's on the same text, in nats a token.
+
+    Both have read the same documents, so that what makes one hard cancels: the gate's own interval for such pairs. In
+    the far tails of late looks, for which its resamples are too few, it is Student's, which no limit is nearer than.
+
+    Args:
+        sums: by group of keys: tokens, and the sum of the differences of their losses, shape (groups, 2).
+        confidence: of each limit, 0.5 to 1 exclusive.
+    """
+    seen = np.flatnonzero(sums[:, 0])
+    if not len(seen):
+        return UNKNOWN
+    comparison = paired_ratio(sums[seen, 1], sums[seen, 0], seen)
+    if len(seen) < FEWEST_GROUPS:
+        return LiveInterval(comparison.estimate, -math.inf, math.inf)
+    found = interval(comparison, Resampling(confidence, minimum_keys=FEWEST_GROUPS))
+    return LiveInterval(found.estimate, found.lower, found.upper)
 
 
 def enough_groups(*sides: Floats) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from gate.live.intervals import enough_groups, rate_difference, ratio
+from gate.live.intervals import enough_groups, loss_difference, rate_difference, ratio
 from gate.live.verdict import LiveCheck, LiveDecision, LiveVerdict
 from gate.looks import LATER, LOOKS
 from gate.statistics.comparisons import Floats
@@ -25,6 +25,7 @@ FIRST_LOOK: Final = 8
 ANSWERS, ERRORS, FIRSTS, LOG_FIRST, PACED, LOG_PACE = range(6)
 """The columns of counts, as serving tells them for each group of callers."""
 COLUMNS: Final = 6
+LOSS: Final = "loss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class LiveBounds:
         back_at_deadline: whether an unproven one goes back even if nothing looks worse.
         max_error_rise: by how much the rate of failed answers may be higher.
         max_first_token_ratio, max_pace_ratio: how many times as long tokens may take; None: not compared.
+        max_loss_rise: by how many nats a token it may foretell worse what arrives.
     """
 
     confidence: float
@@ -49,6 +51,7 @@ class LiveBounds:
     max_error_rise: float
     max_first_token_ratio: float | None
     max_pace_ratio: float | None
+    max_loss_rise: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Traffic:
         watched_s: seconds for which it has been answering.
         open_s: seconds since the watch began, those before it answered included.
         rates: what else is compared.
+        losses: of text that arrived meanwhile and both read, by group of keys: tokens, and the sum of the watched
+            one's losses minus the serving one's, in nats, shape (groups, 2); None or all 0: none was read.
     """
 
     ours: Floats
@@ -86,6 +91,7 @@ class Traffic:
     watched_s: float = 0.0
     open_s: float = 0.0
     rates: Sequence[FurtherRate] = ()
+    losses: Floats | None = None
 
     @property
     def answers(self) -> int:
@@ -143,6 +149,9 @@ def judge_live(traffic: Traffic, looks: Looks, bounds: LiveBounds) -> Judged:
 
 def _to_be_proven(checks: Sequence[LiveCheck], traffic: Traffic) -> list[LiveCheck]:
     spared = {rate.name for rate in traffic.rates if not rate.must_be_proven}
+    if traffic.losses is not None and not enough_groups(traffic.losses):
+        # Where hardly anything arrives it would keep every watch from its end.
+        spared.add(LOSS)
     return [check for check in checks if check.name not in spared]
 
 
@@ -178,6 +187,10 @@ def _checks(traffic: Traffic, bounds: LiveBounds, confidence: float) -> tuple[Li
             found = ratio(ours[:, columns], theirs[:, columns], confidence)
             answers = int(ours[:, column].sum())
             checks.append(LiveCheck(name, "ratio", found.estimate, bound, found.lower, found.upper, answers))
+    if traffic.losses is not None and traffic.losses[:, 0].any():
+        apart = loss_difference(traffic.losses, confidence)
+        tokens = int(traffic.losses[:, 0].sum())
+        checks.append(LiveCheck(LOSS, "nats", apart.estimate, bounds.max_loss_rise, apart.lower, apart.upper, tokens))
     return tuple(checks)
 
 

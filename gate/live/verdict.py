@@ -15,6 +15,7 @@ WHAT = {
     "rejected": "answers that people rejected, of those that they judged",
     "first_token": "time to the first token",
     "pace": "time for each further token",
+    "loss": "loss of what arrives",
 }
 
 
@@ -23,16 +24,16 @@ class LiveCheck:
     """One comparison in traffic and its bound.
 
     Attributes:
-        name: `errors`, `first_token`, `pace`, or another rate that is counted.
-        kind: whether the figure is a difference of rates, or a ratio of typical values.
+        name: `errors`, `first_token`, `pace`, `loss`, or another rate that is counted.
+        kind: whether the figure is a difference of rates, a ratio of typical values, or a difference in nats a token.
         figure: what was measured, so that more is worse.
         bound: the largest that is allowed.
         lower, upper: confidence limits: of proof that the bound is broken, and of proof that it is kept.
-        answers: of the watched generation that it rests on.
+        answers: of the watched generation that it rests on; of `loss` tokens that both read.
     """
 
     name: str
-    kind: Literal["difference", "ratio"]
+    kind: Literal["difference", "ratio", "nats"]
     figure: Figure
     bound: float
     lower: Figure
@@ -65,6 +66,8 @@ class LiveCheck:
     def _told(self, value: float) -> str:
         if not math.isfinite(value):
             return "unknown"
+        if self.kind == "nats":
+            return f"{value:+.4f} nats a token"
         return f"{value:+.2%}" if self.kind == "difference" else f"{value:.2f} times"
 
 

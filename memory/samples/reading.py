@@ -55,6 +55,14 @@ def read(tx: Connection, ids: Iterable[int]) -> list[Placed]:
     ]
 
 
+def next_fresh(tx: Connection, after: int) -> Sample | None:
+    """See `Store.next_fresh`."""
+    row = tx.execute(
+        f"SELECT id FROM samples WHERE role = {Role.FRESH.value} AND id > ? ORDER BY id LIMIT 1", (after,)
+    ).fetchone()
+    return None if row is None else read(tx, row)[0].sample
+
+
 class FreshLabel(NamedTuple):
     """A fresh sample's number in the store, its label, and the keyed hash of its key."""
 

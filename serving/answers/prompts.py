@@ -66,7 +66,7 @@ def encode(generation: LoadedGeneration, text: str, param: str) -> list[int]:
     _require_text(text, param)
     # A prompt that was built by hand, from a chat template say, often has its opening token already.
     bare = list(generation.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-    opening = _opening(generation.tokenizer)
+    opening = opening_of(generation.tokenizer)
     ids = bare if bare[:1] == opening[:1] else [*opening, *bare]
     return _keep_known_ids(generation, _some(generation, ids, param), param)
 
@@ -222,7 +222,7 @@ def chat_prompt(generation: LoadedGeneration, messages: Sequence[Message]) -> tu
     except UnrenderableChat as error:
         raise RequestError(f"messages: {error}", code=TEMPLATE_FAILED, param="messages") from None
     # A model that never saw a chat writes on in the user's place.
-    return [*_opening(generation.tokenizer), *lines], (PLAIN_STOP,)
+    return [*opening_of(generation.tokenizer), *lines], (PLAIN_STOP,)
 
 
 def _render(generation: LoadedGeneration, template: str, messages: Sequence[Message]) -> list[int]:
@@ -232,7 +232,7 @@ def _render(generation: LoadedGeneration, template: str, messages: Sequence[Mess
     return _keep_known_ids(generation, _some(generation, ids, "messages"), "messages")
 
 
-def _opening(tokenizer: Any) -> list[int]:
+def opening_of(tokenizer: Any) -> list[int]:
     """The tokens that this tokenizer begins every text with, if it has such a habit."""
     # Asked of the tokenizer itself: a flag, a class or a post-processor may be what adds them.
     bare = list(tokenizer(PROBE, add_special_tokens=False)["input_ids"])

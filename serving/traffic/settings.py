@@ -74,6 +74,14 @@ class CanarySettings(BaseModel):
         description="By how much the share that people reject, of the answers that they judge (`POST /v1/feedback`), "
         "may be higher than of the serving generation's. It is held against a generation, and need not be proven.",
     )
+    max_loss_rise: float = Field(
+        0.01,
+        gt=0,
+        le=10,
+        description="By how many nats a token it may foretell worse than the serving generation what arrives meanwhile "
+        "(`causal-lm`, by engines that tell log-probabilities; both read the same documents, at most 512 and one at a "
+        "time).",
+    )
     max_first_token_ratio: float = Field(
         1.5,
         gt=1,

@@ -48,15 +48,21 @@ PROOFS: Final = {
             "test_a_daemon_that_was_killed_goes_on_with_the_watch",
             "test_a_crash_between_ledger_and_pointer_is_made_good",
             "test_one_that_fails_goes_back_at_once_and_what_served_serves_on",
+            "test_one_that_foretells_worse_what_arrives_goes_back",
+        ],
+        "tests/unit/daemon/rounds/watched/test_arriving.py": [
+            "test_what_came_since_the_watch_began_is_read_once_by_both"
         ],
         "tests/unit/gate/live/test_judge_live.py": [
             "test_one_at_a_bound_is_promoted_no_more_often_than_stated",
             "test_callers_that_differ_take_no_chance_from_the_level",
+            "test_one_that_foretells_worse_by_the_bound_is_promoted_no_more_often_than_stated",
         ],
         "tests/unit/serving/traffic/test_canary_routes.py": [
             "test_each_user_keeps_to_one_generation_and_is_told_which",
             "test_where_the_canary_fails_the_serving_generation_answers",
         ],
+        "tests/unit/serving/traffic/test_watched_text.py": ["test_both_read_the_same_tokens"],
     },
     "While a schema registry is away": {
         "tests/integration/test_schema_registry.py": ["test_nothing_is_lost_while_the_registry_is_away"],

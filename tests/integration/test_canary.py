@@ -85,6 +85,13 @@ def answering(home: Home, number: int | None) -> bool:
     return bool(facts["loaded"] == number)
 
 
+def read_by_both(home: Home) -> int:
+    """How many documents both generations have read in the watch, as the ledger has it."""
+    with home.store() as store:
+        canary = store.canaries.watched()
+        return 0 if canary is None else int(canary.watch.get("documents", 0))
+
+
 def came_of(control: Control, number: int) -> str:
     """What came of the watch over a round's generation."""
     canary = control.round(number)["canary"]
@@ -105,6 +112,10 @@ def test_a_canary_is_promoted_and_one_that_fails_goes_back_while_clients_are_ans
         started.kill()
     with daemon(home, learner=fake_learner("hollow_2")) as started:
         wait_until(lambda: answering(home, 1), timeout_s=60, what="serving with both again")
+        with home.store() as store:
+            # So few keys that nothing is proven by them, whatever the two make of their text.
+            store.append(batch_of(sentences(7, seed=8), Partition("file:meanwhile", 0)))
+        wait_until(lambda: read_by_both(home) > 0, timeout_s=60, what="a text that both have read")
         with clients.asking():
             started.until(lambda control: came_of(control, 1) == "promoted", what="the promotion")
             wait_until(lambda: answering(home, None), what="serving after it")
@@ -113,6 +124,7 @@ def test_a_canary_is_promoted_and_one_that_fails_goes_back_while_clients_are_ans
         assert clients.ask("anybody") == (200, "1")
         shown = home.riverkeep("round", "show", "1").stdout
         assert "promoted by its watch in traffic" in " ".join(shown.split())
+        assert "loss of what arrives" in " ".join(shown.split())
         with home.store() as store:
             store.append(batch_of(sentences(120, seed=9), Partition("file:more", 0)))
         clients.got.clear()

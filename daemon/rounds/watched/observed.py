@@ -26,6 +26,9 @@ class Observed:
         pid: that process; None before one was asked.
         replaced: how many processes ended by themselves while the generation answered there.
         loaded: whether it did when last asked.
+        read_to: the highest number of a sample that both generations have read, or were to; None before the watch was
+            looked at.
+        documents: how many both have read.
     """
 
     traffic: Traffic = field(default_factory=lambda: Traffic(no_traffic(GROUPS), no_traffic(GROUPS)))
@@ -34,6 +37,8 @@ class Observed:
     pid: int | None = None
     replaced: int = 0
     loaded: bool = False
+    read_to: int | None = None
+    documents: int = 0
 
     def passed(self, seconds: float) -> "Observed":
         """That so much time has passed."""
@@ -63,6 +68,18 @@ class Observed:
         )
         return replace(self, traffic=traffic, pid=pid, said=said, replaced=replaced, loaded=loaded)
 
+    def read(self, group: int, *, tokens: int, difference: float) -> "Observed":
+        """What both generations found of a document, added to what was known.
+
+        Args:
+            group: of keys, 0 to GROUPS - 1.
+            tokens: that were foretold.
+            difference: the watched one's loss minus the serving one's, summed over them, in nats.
+        """
+        losses = np.zeros((GROUPS, 2)) if self.traffic.losses is None else self.traffic.losses.copy()
+        losses[group] += (tokens, difference)
+        return replace(self, traffic=replace(self.traffic, losses=losses), documents=self.documents + 1)
+
     def to_json(self) -> dict[str, Any]:
         """What is kept, as JSON values."""
         return {
@@ -74,6 +91,9 @@ class Observed:
             "harm_at": self.looks.harm_at,
             "proof": self.looks.proof,
             "proof_at": self.looks.proof_at,
+            "losses": None if self.traffic.losses is None else self.traffic.losses.tolist(),
+            "read_to": self.read_to,
+            "documents": self.documents,
         }
 
     @classmethod
@@ -81,22 +101,28 @@ class Observed:
         """What was kept; before the first time nothing was observed."""
         if not values:
             return cls()
+        # An earlier version kept no losses.
+        losses = values.get("losses")
         traffic = Traffic(
-            read_counts(values["ours"]), read_counts(values["theirs"]), values["watched_s"], values["open_s"]
+            read_counts(values["ours"]),
+            read_counts(values["theirs"]),
+            values["watched_s"],
+            values["open_s"],
+            losses=None if losses is None else read_counts(losses, columns=2),
         )
         looks = Looks(values["harm"], values["harm_at"], values["proof"], values["proof_at"])
-        return cls(traffic, looks)
+        return cls(traffic, looks, read_to=values.get("read_to"), documents=values.get("documents", 0))
 
 
-def read_counts(rows: Any) -> Floats:
+def read_counts(rows: Any, columns: int = COLUMNS) -> Floats:
     """Counts by group as they stand in JSON.
 
     Raises:
         ValueError: they are something else.
     """
     found = np.asarray(rows, dtype=np.float64)
-    if found.shape != (GROUPS, COLUMNS) or not np.isfinite(found).all():
-        raise ValueError(f"counts of {found.shape} where ({GROUPS}, {COLUMNS}) were expected")
+    if found.shape != (GROUPS, columns) or not np.isfinite(found).all():
+        raise ValueError(f"counts of {found.shape} where ({GROUPS}, {columns}) were expected")
     return found
 
 

@@ -14,6 +14,7 @@ from daemon.metrics import DaemonMetrics
 from daemon.rounds.directories import Rooms
 from daemon.rounds.pointer_repair import move_pointer
 from daemon.rounds.retire_generations import retire
+from daemon.rounds.watched.arriving import ArrivingText
 from daemon.rounds.watched.observed import Observed
 from daemon.rounds.watched.opinions import rejections
 from daemon.rounds.watched.sentence import sentence_of
@@ -55,6 +56,7 @@ class CanaryWatch:
         promotion: threading.RLock,
         ask: Ask | None,
         metrics: DaemonMetrics,
+        arriving: ArrivingText | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rooms = rooms
@@ -62,6 +64,7 @@ class CanaryWatch:
         self._promotion = promotion
         self._ask = ask
         self._metrics = metrics
+        self._arriving = arriving or ArrivingText(rooms.store, None)
         self._monotonic = monotonic
         self._generation: int | None = None
         self._observed = Observed()
@@ -76,6 +79,7 @@ class CanaryWatch:
             return ""
         self._take_up(canary)
         facts = self._heard(canary)
+        self._observed = self._arriving.look(canary, self._observed)
         verdict = self._judge(canary, facts)
         if verdict.decision != "hold":
             self._end(canary, verdict)
@@ -183,4 +187,5 @@ def bounds_of(settings: CanarySettings, mode: str) -> LiveBounds:
         max_error_rise=settings.max_error_rise,
         max_first_token_ratio=None if shadow else settings.max_first_token_ratio,
         max_pace_ratio=None if shadow else settings.max_pace_ratio,
+        max_loss_rise=settings.max_loss_rise,
     )

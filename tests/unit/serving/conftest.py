@@ -173,6 +173,7 @@ class Served:
         classifier: bool = False,
         kind: ModelKind | None = None,
         state: Path | None = None,
+        daemon_key: str | None = None,
         **settings: object,
     ) -> None:
         self.metrics = metrics
@@ -199,7 +200,7 @@ class Served:
             checkpoints=Path("/var/lib/riverkeep"),
             answers=AnswerRegister(state, self.settings.feedback),
         )
-        self.app = build_app(parts, ApiKeys(key_file))
+        self.app = build_app(parts, ApiKeys(key_file, daemon_key=daemon_key))
         self.client = TestClient(self.app, raise_server_exceptions=False)
 
     def count(self, name: str, **labels: str) -> float:

@@ -201,3 +201,51 @@ def test_a_classifier_has_no_pace_and_a_shadow_no_latency() -> None:
     verdict = judge_live(Traffic(mine, theirs, 900, 900), Looks(), shadow).verdict
     assert (verdict.decision, [check.name for check in verdict.checks]) == ("promote", ["errors"])
     assert verdict.to_json()["checks"][0]["name"] == "errors"
+
+
+def read_by_both(rng: np.random.Generator, worse: float, *, documents: int = 300, keys: int = 10**6) -> Floats:
+    """Losses of documents of some keys, of which some are far harder than others, and a few change a lot."""
+    sums = np.zeros((GROUPS, 2))
+    tokens = rng.integers(20, 500, documents)
+    differences = rng.normal(worse, 0.05, documents) + np.where(rng.random(documents) < 0.03, 0.3, 0.0) - 0.009
+    np.add.at(sums, rng.integers(0, keys, documents) % GROUPS, np.stack([tokens, tokens * differences], axis=1))
+    return sums
+
+
+def test_one_that_foretells_worse_what_arrives_goes_back_and_one_that_does_not_is_promoted() -> None:
+    """By the difference on the same documents, in nats a token; a verdict names bound and limits."""
+    rng = RNG(8)
+    mine, theirs = counts(rng, 1000), counts(rng, 3000)
+    for worse, decision in ((0.06, "roll_back"), (-0.1, "promote"), (-0.02, "promote")):
+        traffic = Traffic(mine, theirs, 900, 900, losses=read_by_both(rng, worse))
+        verdict = judge_live(traffic, Looks(), BOUNDS).verdict
+        assert verdict.decision == decision, verdict.sentence
+        (check,) = (check for check in verdict.checks if check.name == "loss")
+        assert (check.kind, check.bound) == ("nats", 0.01)
+        assert check.lower < check.figure < check.upper
+    assert "loss of what arrives: -0.0" in verdict.sentence
+
+
+def test_losses_have_to_be_proven_as_soon_as_there_are_enough_keys() -> None:
+    """Where hardly anything arrives no watch waits for it: of few keys nothing is proven, for or against."""
+    rng = RNG(9)
+    mine, theirs = counts(rng, 1000), counts(rng, 3000)
+    unclear = read_by_both(rng, 0.01, documents=30)
+    assert judge_live(Traffic(mine, theirs, 900, 900, losses=unclear), Looks(), BOUNDS).verdict.decision == "hold"
+    few = read_by_both(rng, 0.5, keys=5)
+    verdict = judge_live(Traffic(mine, theirs, 900, 900, losses=few), Looks(), BOUNDS).verdict
+    assert verdict.decision == "promote"
+    assert np.isinf(next(check for check in verdict.checks if check.name == "loss").upper)
+    late = judge_live(Traffic(mine, theirs, 900, 7200, losses=few), Looks(proof=3), BOUNDS).verdict
+    assert (late.decision, "it looks worse: loss of what arrives" in late.sentence) == ("roll_back", True)
+
+
+def test_one_that_foretells_worse_by_the_bound_is_promoted_no_more_often_than_stated() -> None:
+    """At a look, where five in a hundred are stated: documents of several lengths, with a few that change a lot."""
+    rng, mine, theirs = RNG(10), counts(RNG(1), 4000), counts(RNG(2), 12000)
+    promoted = sum(
+        judge_live(Traffic(mine, theirs, 900, 900, losses=read_by_both(rng, 0.01)), Looks(), BOUNDS).verdict.decision
+        == "promote"
+        for _ in range(RUNS)
+    )
+    assert promoted / RUNS <= 0.05 + 3 * (0.05 * 0.95 / RUNS) ** 0.5

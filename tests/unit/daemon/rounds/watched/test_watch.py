@@ -15,6 +15,7 @@ from daemon.rounds.begin_or_wait import Wait
 from daemon.rounds.directories import Rooms
 from daemon.rounds.loop import RoundsLoop
 from daemon.rounds.pointer_repair import reconcile_pointer, repair_pointer
+from daemon.rounds.watched.arriving import ArrivingText
 from daemon.rounds.watched.observed import GROUPS
 from daemon.rounds.watched.watch import CanaryWatch
 from daemon.settings.tree import Settings
@@ -221,6 +222,27 @@ def test_one_whose_answers_people_reject_goes_back(watching: Watching) -> None:
     assert watching.look() == ""
     assert pointed(here) == (0, None)
     assert "answers that people rejected, of those that they judged: +100.00%" in ended(here).verdict["sentence"]
+
+
+def test_one_that_foretells_worse_what_arrives_goes_back(watching: Watching) -> None:
+    """However well it answers; the check stands in the ledger with bound and limits, through a restart."""
+    here = watching.here
+    answer = {"tokens": 50, "serving": 100.0, "watched": 105.0}
+    watching.watch._arriving = ArrivingText(here.store, lambda *_: answer, lambda work: work())
+    watching.look()
+    here.feed(seed=21)
+    said = watching.look(after_s=600)
+    assert "watched for" in said
+    watching.watch = watching.start()
+    for side in ("watched", "serving"):
+        watching.serving.answer(side, 40)
+    assert watching.look() == ""
+    assert pointed(here) == (0, None)
+    verdict = ended(here).verdict
+    (check,) = (check for check in verdict["checks"] if check["name"] == "loss")
+    assert (check["kind"], check["bound"]) == ("nats", 0.01)
+    assert check["lower"] == pytest.approx(0.1)
+    assert "loss of what arrives: +0.1000 nats a token" in verdict["sentence"]
 
 
 def judge(here: World, answered_at: float, *, generation: int, verdict: str) -> None:

@@ -1,0 +1,162 @@
+"""What arrives during a watch is read by both generations, one document at a time, and judged in pairs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.rounds.watched.arriving import MOST_DOCUMENTS, ArrivingText
+from daemon.rounds.watched.observed import Observed
+from memory.ledger.history.canaries import CanaryRecord
+from streams.chats import Message, join
+from streams.document import Batch, Document, Partition
+from tests.unit.daemon.kept import Kept
+
+WATCHED = CanaryRecord(2, 1, 3, "canary", 0.1, 0.0, None, "watched", "", {}, {})
+ANSWERING = Observed(pid=7, loaded=True)
+
+
+class Serving:
+    """A stand-in for the serving process: the watched generation finds each token a tenth of a nat worse."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int, str]] = []
+        self.answer: Mapping[str, Any] | None = {"tokens": 20, "serving": 40.0, "watched": 42.0}
+        self.waiting: list[Callable[[], None]] = []
+
+    def read(self, serving: int, watched: int, text: str) -> Mapping[str, Any] | None:
+        """As `ServingProcess.read_pair`."""
+        self.asked.append((serving, watched, text))
+        return self.answer
+
+    def end_all(self) -> None:
+        """Let what was begun beside the watch end."""
+        while self.waiting:
+            self.waiting.pop(0)()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    """A memory with text from before the watch."""
+    here = Kept(tmp_path)
+    with here.store:
+        here.arrive(20)
+        yield here
+
+
+@pytest.fixture
+def serving() -> Serving:
+    """One that answers."""
+    return Serving()
+
+
+def arriving(kept: Kept, serving: Serving) -> ArrivingText:
+    """What reads, with the work beside it in the test's hands."""
+    return ArrivingText(kept.store, serving.read, serving.waiting.append)
+
+
+def look_on(text: ArrivingText, serving: Serving, observed: Observed, times: int = 60) -> Observed:
+    """Look again and again."""
+    for _ in range(times):
+        observed = text.look(WATCHED, observed)
+        serving.end_all()
+    return text.look(WATCHED, observed)
+
+
+def fresh_since(kept: Kept, number: int) -> int:
+    """How much fresh text has a higher number."""
+    count = 0
+    while (sample := kept.store.next_fresh(number)) is not None:
+        count, number = count + 1, sample.id
+    return count
+
+
+def test_what_came_since_the_watch_began_is_read_once_by_both(kept: Kept, serving: Serving) -> None:
+    """In their order, and nothing of what was there before; differences are summed by groups of keys."""
+    text = arriving(kept, serving)
+    observed = text.look(WATCHED, ANSWERING)
+    assert (serving.waiting, observed.documents) == ([], 0)
+    before = kept.store.newest_sample()
+    kept.arrive(40)
+    came = fresh_since(kept, before)
+    assert came > 20
+    observed = look_on(text, serving, observed)
+    assert len(serving.asked) == len(set(serving.asked)) == came == observed.documents
+    assert {(first, second) for first, second, _ in serving.asked} == {(1, 2)}
+    losses = observed.traffic.losses
+    assert losses is not None
+    assert losses.sum(axis=0).tolist() == pytest.approx([20 * came, 2.0 * came])
+    assert (losses[:, 0] > 0).sum() > 8
+    again = Observed.of_json(observed.to_json())
+    assert (again.read_to, again.documents) == (observed.read_to, came)
+    assert again.traffic.losses is not None
+    assert again.traffic.losses.tolist() == losses.tolist()
+
+
+def test_one_is_read_at_a_time_and_nobody_waits_for_it(kept: Kept, serving: Serving) -> None:
+    """However long the serving process takes; at most so many of one watch."""
+    text = arriving(kept, serving)
+    observed = text.look(WATCHED, ANSWERING)
+    kept.arrive(20)
+    for _ in range(5):
+        observed = text.look(WATCHED, observed)
+    assert len(serving.waiting) == 1
+    serving.end_all()
+    enough = replace(observed, documents=MOST_DOCUMENTS - 1)
+    assert look_on(text, serving, enough).documents == MOST_DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    "answer", [None, {}, {"error": {"code": "timeout"}}, {"tokens": 0}, {"tokens": 3, "serving": 1.0, "watched": None}]
+)
+def test_what_could_not_be_read_is_passed_over(kept: Kept, serving: Serving, answer: Mapping[str, Any] | None) -> None:
+    """It would not be read the next time either."""
+    text, serving.answer = arriving(kept, serving), answer
+    observed = text.look(WATCHED, ANSWERING)
+    before = kept.store.newest_sample()
+    kept.arrive(10)
+    observed = look_on(text, serving, observed)
+    assert (len(serving.asked), observed.documents) == (fresh_since(kept, before), 0)
+    assert observed.traffic.losses is None
+
+
+def test_an_engine_that_tells_no_log_probabilities_is_asked_once(kept: Kept, serving: Serving) -> None:
+    """Until there is another process."""
+    text = arriving(kept, serving)
+    serving.answer = {"error": {"code": "not_given_by_engine", "message": "it gives none"}}
+    observed = text.look(WATCHED, ANSWERING)
+    kept.arrive(10)
+    observed = look_on(text, serving, observed, times=5)
+    assert len(serving.asked) == 1
+    look_on(text, serving, replace(observed, pid=8), times=5)
+    assert len(serving.asked) == 2
+
+
+def test_nothing_is_read_while_the_watched_generation_does_not_answer(kept: Kept, serving: Serving) -> None:
+    """And what was read for another watch counts for none."""
+    text = arriving(kept, serving)
+    observed = text.look(WATCHED, ANSWERING)
+    kept.arrive(10)
+    look_on(text, serving, replace(observed, loaded=False), times=3)
+    assert serving.asked == []
+    text.look(WATCHED, observed)
+    serving.end_all()
+    another = replace(WATCHED, generation=3)
+    assert text.look(another, replace(observed, loaded=False)).documents == 0
+
+
+def test_chats_are_left_out(kept: Kept, serving: Serving) -> None:
+    """They are learned as the model's template writes them, which the memory does not know."""
+    text = arriving(kept, serving)
+    observed = text.look(WATCHED, ANSWERING)
+    place = Partition("chats", 0)
+    said = [join([Message("user", f"how long is river {n}"), Message("assistant", f"{n} miles")]) for n in range(20)]
+    chats = tuple(
+        Document(chat.text, "chats", f"u{n}", None, None, 1.0, place, n, turns=chat.turns)
+        for n, chat in enumerate(said)
+    )
+    kept.store.append(Batch(chats, (), (), {place: 20}))
+    look_on(text, serving, observed, times=3)
+    assert serving.asked == []
