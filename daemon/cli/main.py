@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "service:run",
     "serve": "service:serve",
     "status": "status:status",
+    "watch": "status:watch",
     "round": "rounds:round_",
     "explain": "look_back:explain",
     "trace": "look_back:trace",

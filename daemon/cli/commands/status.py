@@ -1,10 +1,10 @@
-"""How things stand: `status`, `generations`."""
+"""How things stand: `status`, `watch`, `generations`."""
 
 from typing import cast
 
 import click
 
-from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, show
+from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, say, show
 from daemon.control.answers.status import StatusAnswer
 from daemon.control.protocol import Control
 from daemon.exit_codes import ExitCode
@@ -30,6 +30,37 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         standing = cast("StatusAnswer", nothing)
     show(standing, print_status, as_json=as_json)
     return ExitCode.OK if standing["running"] else ExitCode.NOT_RUNNING
+
+
+@click.command(short_help="Show how things stand, live.")
+@click.option("--every", "every_s", type=click.FloatRange(0.2, 3_600), default=2.0, help="Seconds between two looks.")
+@pass_invocation
+@example("riverkeep watch", "riverkeep watch | tee watch.log")
+def watch(invocation: Invocation, *, every_s: float) -> int:
+    """Show how things stand, live: stream, memory, round, gate, serving, disk, and what needs a person.
+
+    On a terminal it draws over itself; elsewhere it tells in lines what changed. Ctrl-C ends it with exit status 0;
+    5 when no daemon runs, or it ends.
+    """
+    import threading
+
+    from daemon.cli.render.screen import open_screen
+    from daemon.cli.watching import watch as show_it
+    from daemon.cli.watching import woken_by_resize
+    from daemon.lifecycle.lock import holder_of
+
+    state_dir, wake = invocation.settings_to_reach().state_dir, threading.Event()
+    if holder_of(state_dir) is None:
+        say(f"riverkeep: no daemon runs on {state_dir}.")
+        return ExitCode.NOT_RUNNING
+    try:
+        with invocation.control(Control.status) as control, woken_by_resize(wake):
+            over = show_it(control, open_screen(), every_s=every_s, wake=wake)
+    except KeyboardInterrupt:
+        return ExitCode.OK
+    # A daemon that ends is no fault of whoever watches it; one that hangs is told of with its own words.
+    say(f"riverkeep: {over}" if holder_of(state_dir) is not None else f"The daemon on {state_dir} has ended.")
+    return ExitCode.NOT_RUNNING
 
 
 @click.command(short_help="Show generations and what they forgot.")

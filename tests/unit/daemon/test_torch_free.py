@@ -71,6 +71,7 @@ CALLS = [
     Call("check"),
     Call("doctor", "--skip-model", ExitCode.FAILED),
     Call("status", code=ExitCode.NOT_RUNNING),
+    Call("watch", code=ExitCode.NOT_RUNNING),
     Call("round list"),
     Call("round show", "1 --json"),
     Call("round approve", "3"),

@@ -15,7 +15,7 @@ from tests.unit.daemon.cli.test_main import every_command
 from tests.unit.daemon.kept import Kept
 
 # They run on, or look at what is outside: a broker, the model.
-RUN_ON = {"demo", "run", "serve", "doctor"}
+RUN_ON = {"demo", "run", "serve", "doctor", "watch"}
 COMMANDS = dict(every_command())
 ODD = [
     *(
