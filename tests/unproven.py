@@ -79,11 +79,15 @@ MAKE: Final = Lack(
     "make is not installed: apt install make",
     "that the tests go on where Apache Kafka could not be fetched",
 )
+CURL: Final = Lack(
+    "curl is not installed: apt install curl",
+    "that the tutorial leads from a checkout to a round that was accepted",
+)
 VLLM: Final = Lack(
     f"vLLM is not at {VLLM_PYTHON}: run `make test-vllm` (6 GB)",
     "that vLLM behind the door keeps what every engine has to keep",
 )
-LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, HELM, MOUNT, MAKE, VLLM)
+LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, HELM, MOUNT, MAKE, CURL, VLLM)
 
 
 def program(name: str, lack: Lack) -> str:
