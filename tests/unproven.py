@@ -66,6 +66,10 @@ KUBECTL: Final = Lack(
     "kubectl is not installed: see kubernetes.io/docs/tasks/tools",
     "that Kustomize puts the base in deploy/kubernetes and the replicas together",
 )
+HADOLINT: Final = Lack(
+    "hadolint is not installed: see its releases",
+    "that hadolint finds nothing wrong with the Containerfile",
+)
 HELM: Final = Lack(
     "helm is not installed: see helm.sh/docs/intro/install",
     "that the Helm chart makes what Kustomize makes, and what Kubernetes understands",
@@ -87,7 +91,7 @@ VLLM: Final = Lack(
     f"vLLM is not at {VLLM_PYTHON}: run `make test-vllm` (6 GB)",
     "that vLLM behind the door keeps what every engine has to keep",
 )
-LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, HELM, MOUNT, MAKE, CURL, VLLM)
+LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, HADOLINT, HELM, MOUNT, MAKE, CURL, VLLM)
 
 
 def program(name: str, lack: Lack) -> str:
