@@ -4,7 +4,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from daemon.control.answers.rounds import GenerationsAnswer
-from memory.ledger.records import lineage
 from memory.ledger.scorings import most_common
 
 
@@ -35,8 +34,10 @@ def cells(facts: GenerationsAnswer) -> dict[tuple[int, str], Cell]:
     entries: dict[tuple[int, str], Cell] = {}
     # A parent has a lower number than what came of it.
     for number in sorted({*parents, *losses}):
-        before = next((best[ancestor] for ancestor in reversed(lineage(parents, number)[:-1]) if ancestor in best), {})
-        best[number] = dict(before)
+        parent = parents.get(number)
+        before = {} if parent is None else best.get(parent, {})
+        # Shared where nothing is added: of thousands of generations the latest few have scores.
+        best[number] = dict(before) if number in losses else before
         for name, (loss, apart) in losses[number].items():
             earlier = None if apart else before.get(name)
             entries[number, name] = Cell(loss, None if earlier is None else loss - earlier, apart)

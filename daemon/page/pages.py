@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from daemon.control.answers.rounds import GenerationsAnswer
 from daemon.control.answers.status import StatusAnswer
 from daemon.control.arguments import (
     Arguments,
@@ -112,12 +113,18 @@ def _round(asked: PageAsked) -> object:
     return round_view(asked.control.round(number), samples, asked.status["round"])
 
 
-def _knowledge(asked: PageAsked) -> object:
-    return knowledge_view(asked.control.generations())
+class _Drawn:
+    """What was last made of an answer: the control gives the same one until the ledger stands otherwise."""
 
+    def __init__(self, view: Callable[[GenerationsAnswer], object]) -> None:
+        self._view = view
+        self._last: tuple[GenerationsAnswer, object] | None = None
 
-def _generations(asked: PageAsked) -> object:
-    return generations_view(asked.control.generations())
+    def __call__(self, asked: PageAsked) -> object:
+        answer, last = asked.control.generations(), self._last
+        if last is None or last[0] is not answer:
+            last = self._last = answer, self._view(answer)
+        return last[1]
 
 
 def _dead_letters(asked: PageAsked) -> object:
@@ -188,7 +195,7 @@ PAGES: Final = (
         "/knowledge",
         "knowledge.html",
         "Knowledge",
-        _knowledge,
+        _Drawn(knowledge_view),
         operation="generations",
         command="riverkeep generations",
         is_live=True,
@@ -198,7 +205,7 @@ PAGES: Final = (
         "/generations",
         "generations.html",
         "Generations",
-        _generations,
+        _Drawn(generations_view),
         operation="generations",
         command="riverkeep generations",
         is_live=True,

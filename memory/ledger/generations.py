@@ -249,6 +249,13 @@ def save_scores(tx: Connection, generation: int, scores: Mapping[str, SliceScore
     )
 
 
+def count(tx: Connection) -> tuple[tuple[str, int], ...]:
+    """How many generations are in each state, and how many scores of them there are."""
+    states = tx.execute("SELECT state, count(*) FROM generations GROUP BY state ORDER BY state").fetchall()
+    scores = tx.execute("SELECT 'scores', count(*) FROM scores UNION ALL SELECT 'skills', count(*) FROM skill_scores")
+    return (*states, *scores)
+
+
 def score_matrix(tx: Connection) -> list[ScoreRow]:
     """R, as recorded."""
     rows = tx.execute(

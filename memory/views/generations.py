@@ -93,6 +93,10 @@ class Generations:
         """
         self._file.write(generations.retire, numbers)
 
+    def count(self) -> tuple[tuple[str, int], ...]:
+        """How many are in each state, and how many scores there are: by which a change is seen that no round made."""
+        return self._file.read(generations.count)
+
     def score_matrix(self) -> list[ScoreRow]:
         """R, as recorded: of the base and the latest generations, and of those that were best, oldest first."""
         return self._file.read(generations.score_matrix)

@@ -56,6 +56,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "answers that are not wholly their generation's",
     ),
     "`riverkeep --help`": ("riverkeep --help",),
+    "the slowest of the page's pages": ("the slowest page",),
     "accuracy after the first round": (
         "accuracy at rate default, 256 new documents, seed 1",
         "accuracy at rate default, 256 new documents, seed 2",
@@ -142,6 +143,8 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
         counted("startup", "riverkeep status"),
         counted("startup", "an interpreter that imports torch"),
     ),
+    r"with ([\d,]+) rounds and (\d+) slices kept": (detail("page", "rounds"), detail("page", "slices")),
+    r"\(the first look after a round (\S+)\)": (counted("page", "the first look after a round"),),
     r"insert rate at ([\d,]+) samples ÷ at ([\d,]+)": (
         sizes("memory", "documents/s at 1,"),
         sizes("memory", "insert rate"),

@@ -1,8 +1,11 @@
 """Rounds and generations, as the ledger has them."""
 
+import threading
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from daemon.control.answers.rounds import (
     GenerationLine,
@@ -130,17 +133,38 @@ def round_samples(
     }
 
 
+# Thousands of lines and scores, which pages and people ask for again and again and a round changes now and then.
+_remembered: Final[WeakKeyDictionary[Store, tuple[object, GenerationsAnswer]]] = WeakKeyDictionary()
+_lock: Final = threading.Lock()
+
+
 def generations(store: Store, grounds: Mapping[int, int]) -> GenerationsAnswer:
     """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`.
+
+    Whoever is given it changes nothing in it: the same is given until the ledger stands otherwise.
 
     Args:
         store: of the ledger.
         grounds: what each generation on disk lies on that is an adapter.
     """
-    saw_erased, skills = store.people.saw_erased_text(), store.generations.skill_scores()
+    with _lock:
+        saw_erased = store.people.saw_erased_text()
+        key = (store.rounds.standing(), store.generations.count(), dict(saw_erased), dict(grounds))
+        known_at, answer = _remembered.get(store, (None, None))
+        if answer is None or known_at != key:
+            answer = _generations(store, saw_erased, grounds)
+            _remembered[store] = key, answer
+        return answer
+
+
+def _generations(store: Store, saw_erased: Mapping[int, bool], grounds: Mapping[int, int]) -> GenerationsAnswer:
+    skills = store.generations.skill_scores()
     alike = comparable(skills, -1 if (serving := store.generations.serving()) is None else serving)
     matrix = sorted(store.generations.score_matrix(), key=lambda entry: (entry.generation, in_order(entry.slice)))
-    ways = {number: way_of(matrix, number) for number in {entry.generation for entry in matrix}}
+    of_generation: defaultdict[int, list[ScoreRow]] = defaultdict(list)
+    for entry in matrix:
+        of_generation[entry.generation].append(entry)
+    ways = {number: way_of(rows, number) for number, rows in of_generation.items()}
     lengths = {number: None if way is None else way.sequence_length for number, way in ways.items()}
     return {
         "serving": serving,

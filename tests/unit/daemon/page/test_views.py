@@ -136,3 +136,16 @@ def test_the_sentence_says_the_worst_first(
     assert stands.sentence.startswith(beginning)
     assert stands.sentence.endswith("no round is in progress.")
     assert [light.name for light in stands.lights] == ["stream", "memory", "round", "gate", "serving", "disk"]
+
+
+def test_what_was_made_of_the_ledger_is_made_anew_once_it_stands_otherwise(ground: Ground) -> None:
+    """And not before: thousands of lines would be read for each look."""
+    answer = ground.control.generations()
+    assert ground.control.generations() is answer
+    numbers = [line["number"] for line in answer["generations"]]
+    before = {line["number"]: line["state"] for line in answer["generations"]}
+    ground.here.store.generations.rollback(numbers[-2])
+    after = ground.control.generations()
+    assert after["serving"] == numbers[-2]
+    assert {line["number"]: line["state"] for line in after["generations"]} != before
+    ground.here.store.generations.rollback(numbers[-1])

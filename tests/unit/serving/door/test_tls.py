@@ -20,8 +20,9 @@ from daemon.admin.client import RemoteControl
 from daemon.admin.listener import listening
 from daemon.admin.token import Token
 from daemon.errors import DaemonUnreachable
+from daemon.page.app import with_page
 from daemon.settings.admin import AdminSettings
-from serving.door.certificates import Certificates, TlsFiles
+from serving.door.certificates import Certificates, TlsFiles, client_context
 from serving.door.connection_times import Bounds
 from serving.door.server import Door, Entrance
 from serving.door.turned_away import Endings
@@ -215,3 +216,15 @@ def test_the_command_line_reaches_the_admin_surface_in_tls(authority: Authority,
         strange = TlsFiles(another.certificate, another.key)
         with RemoteControl(admin.address, "a-token", tls=strange) as remote, pytest.raises(DaemonUnreachable):
             remote.status()
+
+
+def test_the_session_of_the_page_goes_over_tls_alone(pair: Pair) -> None:
+    """A browser keeps its cookie from what is no TLS."""
+    settings = AdminSettings(port=0, tls_cert_file=pair.certificate, tls_key_file=pair.key)
+    assert settings.tls is not None
+    registry, control = CollectorRegistry(), FakeControl()
+    app = with_page(create_app(control, registry, Token("a-token")), control, registry, lambda: "a-token")
+    with listening(app, settings) as admin:
+        answer = httpx.get(f"{admin.address}/sign-in", verify=client_context(settings.tls), trust_env=False)
+    assert answer.headers["set-cookie"].startswith("__Host-")
+    assert "Secure" in answer.headers["set-cookie"].split("; ")
