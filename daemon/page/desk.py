@@ -104,11 +104,15 @@ class Desk:
             of_path = {name: read_number(text, page.arguments.thing) for name, text in request.path_params.items()}
             fields = read_query(request.query_params.items(), page.arguments) | of_path
             call = check_arguments(page.arguments, fields).call()
-            return await run_in_threadpool(self._draw, page, call, request.scope["page_session"])
+            # Not of what a script asks for: the page that somebody opens next is the one that says it.
+            session: PageSession = request.scope["page_session"]
+            is_opened = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
+            notice = session.take_notice() if is_opened else ""
+            return await run_in_threadpool(self._draw, page, call, session, notice)
 
         return endpoint
 
-    def _draw(self, page: PageLine, call: dict[str, Any], session: PageSession) -> Response:
+    def _draw(self, page: PageLine, call: dict[str, Any], session: PageSession, notice: str) -> Response:
         status = self.control.status()
         shown = page.view(PageAsked(self.control, status, call))
         frame = Frame(
@@ -119,7 +123,7 @@ class Desk:
             json=f"{BY_NAME[page.operation].path.format_map(call)}?format={AS_JSON}" if page.operation else "",
             is_live=page.is_live,
         )
-        return self.renderer.page(page.template, frame, shown, session, notice=session.take_notice())
+        return self.renderer.page(page.template, frame, shown, session, notice=notice)
 
     async def watch(self, request: Request) -> Response:
         """The stream of events by which pages are kept current."""

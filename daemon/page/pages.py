@@ -26,6 +26,7 @@ from daemon.page.views.now import LATEST, now_view
 from daemon.page.views.records import dead_letter_row, dead_letters_view, streams_view
 from daemon.page.views.round import round_view
 from daemon.page.views.rounds import rounds_view
+from memory.errors import StoreError
 
 HELD_SHOWN: Final = 10
 """Rounds whose verdict is looked up for what they set aside."""
@@ -81,7 +82,12 @@ class PageLine:
 
 
 def _now(asked: PageAsked) -> object:
-    return now_view(asked.status, asked.control.rounds(limit=LATEST))
+    try:
+        rounds = asked.control.rounds(limit=LATEST)
+    except StoreError:
+        # When the database cannot be read people look here first: the status answers without, and says so.
+        rounds = []
+    return now_view(asked.status, rounds)
 
 
 def _rounds(asked: PageAsked) -> object:
@@ -110,7 +116,8 @@ def _held_text(asked: PageAsked) -> object:
 def _round(asked: PageAsked) -> object:
     number = asked.call["number"]
     samples = asked.control.round_samples(number, limit=1)
-    return round_view(asked.control.round(number), samples, asked.status["round"])
+    latest = asked.control.rounds(limit=1)[0]["number"]
+    return round_view(asked.control.round(number), samples, asked.status["round"], latest)
 
 
 class _Drawn:

@@ -82,7 +82,10 @@ def now_view(facts: StatusAnswer, rounds: Sequence[RoundLine]) -> NowView:
         needs=tuple(map(pointer, stands.needs)),
         progress=None if progress is None else round_in_progress(progress),
         next_round=facts["next_round"] or "",
-        evidence=tuple(Enough(EVIDENCE[need["what"]], need["found"], need["needed"]) for need in facts["evidence"]),
+        evidence=tuple(
+            Enough(EVIDENCE.get(need["what"], need["what"]), need["found"], need["needed"])
+            for need in facts["evidence"]
+        ),
         forgetting=forgetting_words(facts["forgetting"]),
         feedback="" if said is None else f"{said['accepted']:,} accepted, {said['rejected']:,} rejected",
         latest=tuple(map(round_row, rounds)),

@@ -93,15 +93,19 @@ class RoundView:
     seed: int
     recipe: tuple[tuple[str, str], ...]
     waits: bool
+    later: bool
 
 
-def round_view(answer: RoundAnswer, samples: RoundSamplesAnswer, standing: RoundStanding | None) -> RoundView:
+def round_view(
+    answer: RoundAnswer, samples: RoundSamplesAnswer, standing: RoundStanding | None, latest: int
+) -> RoundView:
     """A round.
 
     Args:
         answer: of it.
         samples: that it was given.
         standing: of the round in progress, whichever it is.
+        latest: number of the latest round.
     """
     verdict, report = answer["verdict"], answer["report"]
     training: Mapping[str, Any] = report.get("training") or {}
@@ -130,6 +134,7 @@ def round_view(answer: RoundAnswer, samples: RoundSamplesAnswer, standing: Round
         seed=answer["seed"],
         recipe=tuple((name, _told(value)) for name, value in answer["recipe"].items()),
         waits=answer["state"] == "waiting",
+        later=answer["number"] < latest,
     )
 
 

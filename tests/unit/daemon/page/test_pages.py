@@ -9,6 +9,7 @@ import pytest
 from daemon.control.how_it_stands import how_it_stands
 from daemon.page.actions import ACTIONS
 from daemon.page.pages import PAGES
+from memory.errors import StoreBusy
 from memory.ledger import aside
 from streams.document import Batch, Document, Partition
 from tests.unit.daemon.page.browsers import Browser
@@ -191,3 +192,27 @@ def test_nothing_of_it_shows_where_there_is_a_wait(ground: Ground, reader: Brows
             assert "<script>alert" not in text
     finally:
         reader.act("resume_rounds")
+
+
+def test_what_was_done_is_said_by_the_page_that_is_opened(ground: Ground) -> None:
+    """And not to a script that keeps another page current."""
+    browser = ground.page.browser().signed_in()
+    browser.act("pause_rounds")
+    assert 'class="notice"' not in browser.get("/", **{"sec-fetch-mode": "cors"}).text
+    assert 'class="notice"' in browser.get("/", **{"sec-fetch-mode": "navigate"}).text
+    browser.act("resume_rounds")
+
+
+def test_the_first_page_is_there_when_the_database_is_not(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where people look first then; pages that are made of it alone say why they cannot."""
+
+    def away(*_: object, **__: object) -> None:
+        raise StoreBusy("the disk is gone")
+
+    browser = ground.page.browser().signed_in()
+    monkeypatch.setattr(type(ground.control), "rounds", away)
+    first, others = browser.get("/"), browser.get("/rounds")
+    assert first.status_code == 200
+    assert "None yet." in first.text
+    assert others.status_code == 503
+    assert "the disk is gone" in others.text
