@@ -4,6 +4,8 @@ Counters begin at 0, not at their first event, whose rise nobody would see.
 """
 
 import math
+from importlib.metadata import version
+from platform import python_version
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -34,6 +36,12 @@ class DaemonMetrics:
     """Counters and gauges that the daemon sets itself; see `daemon.assembly.live_metrics` for what is read."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        Gauge(
+            "riverkeep_build_info",
+            "1, by the version of Riverkeep and of Python that the daemon runs.",
+            ["version", "python"],
+            registry=registry,
+        ).labels(version("riverkeep"), python_version()).set(1)
         self._rounds(registry)
         self._training(registry)
         self.serving_replaced = Counter(

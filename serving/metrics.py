@@ -5,6 +5,8 @@ Counters begin at 0, not at their first event, whose rise nobody would see.
 
 import time
 from collections.abc import Iterable
+from importlib.metadata import version
+from platform import python_version
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -53,6 +55,12 @@ class ServingMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        Gauge(
+            "riverkeep_serving_build_info",
+            "1, by the version of Riverkeep and of Python that the serving process runs.",
+            ["version", "python"],
+            registry=registry,
+        ).labels(version("riverkeep"), python_version()).set(1)
         self._requests(registry)
         self._answers(registry)
         self._work(registry)
