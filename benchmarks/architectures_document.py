@@ -18,6 +18,8 @@ token by token, with others, padded on either side and in two stretches is held 
 later token changes an earlier answer.
 
 - **together, with a cache**: as fast as can be.
+- **those that begin together**: a decoder behind an encoder that counts its places itself (BART and its like) bears no
+  padding before an answer, so that requests share passes with those that have come as far.
 - **one at a time, with a cache**: its cache cannot be padded, or its answer depends on what shares the batch.
   Requests take turns.
 - **read anew**: with no cache are its answers those of whole passes. Right, and far slower: each token costs a

@@ -50,7 +50,8 @@ from benchmarks.report import Bar, report
 from checkpoints.card import ModelKind
 from checkpoints.generation_store import BASE
 from daemon.doctor.rehearsal import filler
-from daemon.sizes.estimate import ModelShape, round_parts
+from daemon.sizes.estimate import round_parts
+from daemon.sizes.shape import ModelShape
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSlice, RoundSpec, write_round
 from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
@@ -175,24 +176,27 @@ class Compared:
 
     @property
     def ratio(self) -> float:
-        """Of the whole round."""
-        return max(sum(parts.values()) for parts in self.foretold.values()) / max(self.measured.values())
+        """Of the whole round; of phases that it did not have, as it merged no adapters, nothing can be said."""
+        return max(sum(self.foretold[phase].values()) for phase in self.by_phase) / max(self.measured.values())
 
     @property
     def by_phase(self) -> dict[str, float]:
         """Of each phase that was foretold."""
-        return {phase: sum(parts.values()) / self.measured[phase] for phase, parts in self.foretold.items()}
+        return {
+            phase: sum(parts.values()) / self.measured[phase]
+            for phase, parts in self.foretold.items()
+            if phase in self.measured
+        }
 
 
-def foretell(kind: ModelKind, model: Imported, recipe: RecipeSettings) -> tuple[ModelShape, dict[str, dict[str, int]]]:
-    """What the doctor says beforehand."""
+def shape_of(kind: ModelKind, model: Imported, recipe: RecipeSettings) -> ModelShape:
+    """What the doctor finds out by loading the model; of a recipe no more than its adapter matters to it."""
     learner = LearnerSettings(device="cpu", recipe=recipe).model_dump(mode="json")
     question = json.dumps([str(model.store), str(model.directory), kind, [], learner])
     command = [sys.executable, "-m", "daemon.doctor.load_model", question]
     completed = subprocess.run(command, capture_output=True, text=True, check=True)
     answer = json.loads(completed.stdout.rpartition("\n")[2])
-    shape = ModelShape.of({name: answer[name] for name in ModelShape.__dataclass_fields__})
-    return shape, round_parts(shape, recipe, is_first=True)
+    return ModelShape.of({name: answer[name] for name in ModelShape.__dataclass_fields__})
 
 
 def measure(kind: ModelKind, model: Imported, recipe: RecipeSettings, folder: Path) -> Mapping[str, int]:
@@ -228,13 +232,16 @@ def compare(name: str, settings: Sequence[str]) -> Iterator[Compared]:
     """Foretell and measure a model's rounds."""
     with tempfile.TemporaryDirectory() as folder:
         kind, make, known = MODELS[name]
-        model = imported(kind, make, Path(folder), positions=2048)
+        model, shapes = imported(kind, make, Path(folder), positions=2048), dict[Any, ModelShape]()
         for setting in settings:
             chosen = {**BASE_RECIPE, **known[setting]}
             recipe = RecipeSettings(batch_sequences=2 * chosen["micro_batch"], **chosen)
-            shape, foretold = foretell(kind, model, recipe)
+            adapter = (recipe.adapter, recipe.adapter_rank, recipe.adapter_modules)
+            if adapter not in shapes:
+                shapes[adapter] = shape_of(kind, model, recipe)
+            foretold = round_parts(shapes[adapter], recipe, is_first=True)
             measured = measure(kind, model, recipe, Path(folder))
-            yield Compared(f"{name}, {setting}", shape.parameters, foretold, measured)
+            yield Compared(f"{name}, {setting}", shapes[adapter].parameters, foretold, measured)
 
 
 def bars(compared: Sequence[Compared]) -> list[Bar]:
@@ -264,7 +271,8 @@ def details(compared: Sequence[Compared]) -> dict[str, Any]:
 def show(each: Compared, console: Console) -> None:
     """The parts of a round as a table."""
     table = Table("phase", "foretold, GiB", "measured", "", title=f"{each.name}: {each.ratio:.2f}")
-    for phase, parts in each.foretold.items():
+    for phase in each.by_phase:
+        parts = each.foretold[phase]
         told = ", ".join(f"{part} {size / GIB:.2f}" for part, size in parts.items() if size)
         table.add_row(phase, told, f"{each.measured[phase] / GIB:.2f}", f"{each.by_phase[phase]:.2f}")
     console.print(table)

@@ -3,7 +3,7 @@
 from checkpoints.sequence_length import SequenceLength
 from daemon.settings.tree import Settings
 from daemon.sizes.checkpointing import Checkpointing
-from daemon.sizes.estimate import ModelShape
+from daemon.sizes.shape import ModelShape
 from learner.learning_rates import usual_rate
 from learner.settings import ADAPTER_RATE_FACTOR
 

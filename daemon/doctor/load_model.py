@@ -18,9 +18,10 @@ from checkpoints.generation_store import GenerationStore
 from checkpoints.kinds import KINDS, ModelKind
 from checkpoints.quick_imports import quick_imports
 from daemon.doctor.rehearsal import filler
-from daemon.sizes.estimate import FLOAT_BYTES, WHOLE, ModelShape
+from daemon.sizes.estimate import FLOAT_BYTES, WHOLE
 from daemon.sizes.free_memory import free_bytes
 from daemon.sizes.kept import Kept
+from daemon.sizes.shape import ModelShape
 from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
 
@@ -52,10 +53,10 @@ def examine(
     from checkpoints.probe.separators import frame_of  # noqa: PLC0415 - the same
     from learner.devices.device import choose, gpus_there  # noqa: PLC0415 - the same
     from learner.errors import LearnerError  # noqa: PLC0415 - the same
-    from learner.processes.bare_process import bytes_of_bare_process  # noqa: PLC0415 - the same
+    from learner.processes.bare_process import bytes_of_adapters, bytes_of_bare_process  # noqa: PLC0415 - the same
 
     # Before a model is there.
-    process_bytes = bytes_of_bare_process()
+    process_bytes, adapter_bytes = bytes_of_bare_process(), bytes_of_adapters()
     try:
         device_found = choose(learner.device, learner.recipe.precision)
         base = import_base(GenerationStore(store), path, kind=kind, labels=labels).path
@@ -77,7 +78,7 @@ def examine(
     answer["characters_per_token"] = len(text) / len(tokenizer(text)["input_ids"])
     shape = _shape(model, base, kind, device_found, conduct)
     if device_found.where.type != "cuda":
-        shape = replace(shape, process_bytes=process_bytes)
+        shape = replace(shape, process_bytes=process_bytes, adapter_bytes=adapter_bytes)
     # Last, as it changes the model.
     kept = _kept(model, kind, device_found, conduct, learner.recipe)
     return answer | asdict(replace(shape, kept=kept))

@@ -22,9 +22,10 @@ from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
 from daemon.settings.tree import Settings, with_recipe
 from daemon.sizes.checkpointing import Checkpointing, decide_checkpointing
-from daemon.sizes.estimate import ModelShape, describe_parts, least_bytes, serving_bytes, training_bytes
+from daemon.sizes.estimate import describe_parts, least_bytes, serving_bytes, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from daemon.sizes.sequence_length import length_of, with_chosen_length
+from daemon.sizes.shape import ModelShape
 from daemon.skills import read_skills
 from learner.devices.gpus import count_shares, describe_devices
 from learner.settings import RecipeSettings

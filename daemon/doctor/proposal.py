@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from daemon.sizes.estimate import SHORTEST, ModelShape, rows_at_once, training_bytes
+from daemon.sizes.estimate import SHORTEST, rows_at_once, training_bytes
+from daemon.sizes.shape import ModelShape
 from learner.settings import RecipeSettings
 
 

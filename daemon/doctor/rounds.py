@@ -11,7 +11,8 @@ from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, RehearsalFigu
 from daemon.doctor.round_cost import Memory, RoundWork, Seconds, estimate_seconds, fit_memory, steps_within
 from daemon.rounds.inputs import draw_spec
 from daemon.settings.tree import Settings, with_recipe
-from daemon.sizes.estimate import ModelShape, describe_parts, row_bytes, rows_at_once
+from daemon.sizes.estimate import describe_parts, row_bytes, rows_at_once
+from daemon.sizes.shape import ModelShape
 from daemon.span import span
 from gate.keys_wanted import keys_at_first
 from learner.directory.progress_event import ProgressEvent

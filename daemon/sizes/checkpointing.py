@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checkpoints.kinds import ModelKind
-from daemon.sizes.estimate import GIB, ModelShape, training_bytes
+from daemon.sizes.estimate import GIB, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from daemon.sizes.model_shape import shape_of_files
+from daemon.sizes.shape import ModelShape
 from learner.settings import RecipeSettings
 
 

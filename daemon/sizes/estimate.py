@@ -1,12 +1,10 @@
 """How much memory a round and a swap will need: what is allocated by the model's shape and the recipe. Pure."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
 
 from daemon.sizes.kept import Kept
 from daemon.sizes.layer_maps import adapted_maps, maps_of_layer
+from daemon.sizes.shape import ModelShape
 from learner.objectives.part_sizes import places_of_part
 from learner.settings import RecipeSettings
 from learner.training.moment_sizes import BLOCK, PART_BYTES, PART_WEIGHTS
@@ -27,13 +25,13 @@ parent's. Where the forward pass is in bfloat16 logits and gradient have arrays 
 IMPORTANCE_ARRAYS = 4
 """The same of a whole sequence on which importance is estimated: logits, their logarithms and probabilities, and these
 cumulated, from which answers are drawn."""
-PULL_WEIGHTS = 1 << 26
-"""Differences from an anchor are made for so many weights at a time, or for a single weight that has more."""
 COPIES_AT_ONCE = 3
 """In float32, of the weight of a candidate that is computed: the parent's, the result's, and what lies between them."""
 ROUNDING_WEIGHTS, ROUNDING_ARRAYS = 1 << 24, 6
 """So many weights are rounded at a time, in so many arrays of four bytes: their exponents in two halves, their last
 places, and three on the way to a power of two."""
+PULL_WEIGHTS = 1 << 26
+"""Differences from an anchor are made for so many weights at a time, or for a single weight that has more."""
 ADAPTER_ARRAYS = {"lora": 1, "dora": 5}
 """What an adapter keeps of each token, in outputs of the linear maps that it changes, where the model was not asked."""
 SHORTEST = 64
@@ -50,62 +48,13 @@ PASSING_HIDDEN, PASSING_INNER = 4, 3
 
 TRAIN, SCORE, IMPORTANCE, CANDIDATES = "train", "score", "importance", "candidates"
 """Phases of a round, as the learner names them."""
+MERGED = "candidates that are whole models again"
+"""The last one in a round behind `adapter_rounds` others, of which the candidates are adapters."""
 WHOLE = "whole"
 """Stands for no adapter: all weights are trained."""
 
 Parts = dict[str, int]
 """Bytes by what they are of."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """What of a model tells how much memory it takes.
-
-    Attributes:
-        parameters: how many weights.
-        stored_bytes: of the weights as they are stored, and answer.
-        outputs: logits at each place of a sequence (the vocabulary), or of each document (a classifier's labels).
-        by_token: whether each token has its logits.
-        hidden, inner, heads, layers: the width of the model, that of its feed-forward part, attention's heads, and how
-            many layers it has.
-        positions: the longest sequence that the model allows.
-        compute_bytes: of a number in the forward pass.
-        device_type: `cpu`, `cuda` or `mps`.
-        largest_bytes: of the largest single weight in float32, most often the embedding; 0 where that is not known.
-        process_bytes: of a process that has loaded all that a learner does, but no model; 0 where that is not known.
-        is_bfloat16: whether the weights are stored in bfloat16.
-        divided_by: over how many devices what training holds of the weights is divided.
-        kept: what the model was found to keep for the backward pass, by adapter, `WHOLE` for none; empty where it was
-            not asked.
-    """
-
-    parameters: int
-    stored_bytes: int
-    outputs: int
-    by_token: bool
-    hidden: int
-    inner: int
-    heads: int
-    layers: int
-    positions: int
-    compute_bytes: int
-    device_type: str
-    largest_bytes: int = 0
-    process_bytes: int = 0
-    is_bfloat16: bool = False
-    divided_by: int = 1
-    kept: Mapping[str, Kept] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Self:
-        """A shape that came as JSON."""
-        kept = {name: Kept(**bytes_) for name, bytes_ in facts.get("kept", {}).items()}
-        return cls(**{**facts, "kept": kept})
-
-    @property
-    def memory_name(self) -> str:
-        """What the memory is called that it takes while it is trained."""
-        return "GPU memory" if self.device_type == "cuda" else "memory"
 
 
 def training_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
@@ -116,7 +65,8 @@ def training_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
 def round_parts(shape: ModelShape, recipe: RecipeSettings, *, is_first: bool = False) -> dict[str, Parts]:
     """What lies in memory in each phase of a round, when it takes most, in bytes by part.
 
-    An adapter's parent is the model itself. On a GPU candidates are made in main memory.
+    An adapter's parent is the model itself. On a GPU candidates are made in main memory. Of rounds whose candidates are
+    adapters, what those take that merge them is told beside (`MERGED`).
 
     Args:
         shape: of the model.
@@ -127,7 +77,10 @@ def round_parts(shape: ModelShape, recipe: RecipeSettings, *, is_first: bool = F
     if recipe.ewc:
         phases[IMPORTANCE] = _estimating_importance(shape, recipe)
     if shape.device_type != "cuda":
-        phases[CANDIDATES] = _making_candidates(shape, recipe, is_first=is_first)
+        keeps_adapter = recipe.adapter == "lora" and recipe.adapter_rounds > 0
+        if keeps_adapter:
+            phases[CANDIDATES] = _making_adapters(shape, recipe)
+        phases[MERGED if keeps_adapter else CANDIDATES] = _making_candidates(shape, recipe, is_first=is_first)
     return phases
 
 
@@ -151,7 +104,8 @@ def least_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
     at_rest = sum(_at_rest(shape, recipe).values()) + _logits_bytes(shape)
     # However many share what training holds, each has the whole model to score it.
     scored = _process(shape) + FLOAT_BYTES * shape.parameters if shape.divided_by > 1 else 0
-    return max(at_rest, sum(phases.get(CANDIDATES, {}).values()), scored)
+    candidates = max(sum(phases.get(phase, {}).values()) for phase in (CANDIDATES, MERGED))
+    return max(at_rest, candidates, scored)
 
 
 def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> Parts:
@@ -167,7 +121,8 @@ def _at_rest(shape: ModelShape, recipe: RecipeSettings) -> Parts:
         "importance": _penalty_bytes(shape, recipe),
     }
     shares = {name: math.ceil(size / shape.divided_by) for name, size in parts.items()}
-    return {"process": _process(shape), **shares, **_gathered(shape, recipe, has_parent=has_parent)}
+    gathered = _gathered(shape, recipe, has_parent=has_parent)
+    return {"process": _process(shape), "adapter's library": _library(shape, recipe), **shares, **gathered}
 
 
 def _parents_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:
@@ -228,6 +183,7 @@ def _estimating_importance(shape: ModelShape, recipe: RecipeSettings) -> Parts:
     share = math.ceil(weights / shape.divided_by)
     return {
         "process": _process(shape),
+        "adapter's library": _library(shape, recipe),
         "weights": share,
         "importance": 2 * share,
         **_gathered(shape, recipe, has_parent=False),
@@ -243,19 +199,37 @@ def _making_candidates(shape: ModelShape, recipe: RecipeSettings, *, is_first: b
     cut_off = shape.parameters * ((not is_first) + is_alone) if is_rounded else 0
     return {
         "process": _process(shape),
+        "adapter's library": _library(shape, recipe),
         "weights": weights,
         "parent": shape.stored_bytes,
         "what rounding cut off": cut_off,
         # Of a single candidate, which is written at once: the library's writer copies it.
-        "candidate": (shape.stored_bytes if is_alone else 0) + _computing_bytes(shape, is_rounded=is_rounded),
+        "candidate": (shape.stored_bytes if is_alone else 0)
+        + _computing_bytes(shape.largest_bytes, is_rounded=is_rounded),
         "importance": weights if recipe.ewc else 0,
     }
 
 
-def _computing_bytes(shape: ModelShape, *, is_rounded: bool) -> int:
+def _making_adapters(shape: ModelShape, recipe: RecipeSettings) -> Parts:
+    """Scoring candidates that are adapters, each put into the model: beside it what they lie on, as it is stored."""
+    map_bytes = FLOAT_BYTES * shape.hidden * shape.inner
+    return {
+        "process": _process(shape),
+        "adapter's library": _library(shape, recipe),
+        "weights": FLOAT_BYTES * shape.parameters,
+        "parent": shape.stored_bytes,
+        "adapter": _trained_bytes(shape, recipe),
+        "importance": FLOAT_BYTES * shape.parameters if recipe.ewc else 0,
+        **_most(
+            {"evaluation": _evaluation(shape, recipe)}, {"candidate": _computing_bytes(map_bytes, is_rounded=False)}
+        ),
+    }
+
+
+def _computing_bytes(largest_bytes: int, *, is_rounded: bool) -> int:
     """Of a single weight of a candidate, the largest: see `learner.weights.candidates` and `residual`."""
-    rounding = ROUNDING_ARRAYS * min(FLOAT_BYTES * ROUNDING_WEIGHTS, shape.largest_bytes) if is_rounded else 0
-    return COPIES_AT_ONCE * shape.largest_bytes + rounding
+    rounding = ROUNDING_ARRAYS * min(FLOAT_BYTES * ROUNDING_WEIGHTS, largest_bytes) if is_rounded else 0
+    return COPIES_AT_ONCE * largest_bytes + rounding
 
 
 def _most(*alternatives: Parts) -> Parts:
@@ -384,6 +358,10 @@ def _logits_bytes(shape: ModelShape) -> int:
     places = places_of_part(shape.device_type, vocabulary=shape.outputs, width=shape.hidden)
     arrays = LOGITS_ARRAYS["cuda" if shape.device_type == "cuda" else "cpu"]
     return places * shape.outputs * 4 * arrays
+
+
+def _library(shape: ModelShape, recipe: RecipeSettings) -> int:
+    return shape.adapter_bytes if recipe.adapter is not None else 0
 
 
 def _process(shape: ModelShape) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 
 from checkpoints.files.weight_files import entries_of, is_mostly_bfloat16
 from checkpoints.kinds import KINDS, ModelKind
-from daemon.sizes.estimate import FLOAT_BYTES, ModelShape
+from daemon.sizes.estimate import FLOAT_BYTES
+from daemon.sizes.shape import ModelShape
 
 SIZES = ("hidden", "layers", "parameters", "stored_bytes", "outputs", "largest_bytes")
 STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}

@@ -6,9 +6,10 @@ from typing import Final
 
 from checkpoints.sequence_length import SequenceLength
 from daemon.settings.tree import Settings, kept_length, with_length
-from daemon.sizes.estimate import GIB, SHORTEST, ModelShape, serving_bytes, training_bytes
+from daemon.sizes.estimate import GIB, SHORTEST, serving_bytes, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from daemon.sizes.model_shape import shape_of_files
+from daemon.sizes.shape import ModelShape
 from learner.devices.gpus import count_shares
 from learner.settings import USUAL_LENGTH, RecipeSettings
 from memory.samples.records import Counts

@@ -1,15 +1,18 @@
 """How much main memory a learner takes without a model: libraries, and what they make ready at a first step."""
 
+from importlib import import_module
+
 import psutil
 import torch
 from torch import nn
 
 from learner import job
+from learner.adapter_library import has_adapters
 from learner.devices.peaks import give_back_free_memory
 from learner.settings import RecipeSettings
 from learner.training.optimizers import adamw
 
-__all__ = ["bytes_of_bare_process", "job"]
+__all__ = ["bytes_of_adapters", "bytes_of_bare_process", "job"]
 
 
 def bytes_of_bare_process() -> int:
@@ -21,3 +24,16 @@ def bytes_of_bare_process() -> int:
     optimizer.step()
     give_back_free_memory()
     return psutil.Process().memory_info().rss
+
+
+def bytes_of_adapters() -> int:
+    """Return what the library for adapters adds to this process's resident memory, in bytes; 0 where there is none.
+
+    To be asked where it has not been loaded yet.
+    """
+    if not has_adapters():
+        return 0
+    before = psutil.Process().memory_info().rss
+    import_module("peft")
+    give_back_free_memory()
+    return max(0, psutil.Process().memory_info().rss - before)

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from daemon.sizes.estimate import GIB, TRAIN, ModelShape, round_parts, serving_bytes
+from daemon.sizes.estimate import GIB, TRAIN, round_parts, serving_bytes
 from daemon.sizes.sequence_length import WANTED
+from daemon.sizes.shape import ModelShape
 from learner.learning_rates import usual_rate
 from learner.settings import RecipeSettings
 

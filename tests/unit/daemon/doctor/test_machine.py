@@ -21,14 +21,8 @@ from daemon.doctor.how_it_learns import describe_parameters
 from daemon.lifecycle.lock import StateLock
 from daemon.settings.admin import AdminSettings
 from daemon.settings.tree import ModelSettings, Settings
-from daemon.sizes.estimate import (
-    ModelShape,
-    describe_parts,
-    least_bytes,
-    round_parts,
-    serving_bytes,
-    training_bytes,
-)
+from daemon.sizes.estimate import describe_parts, least_bytes, round_parts, serving_bytes, training_bytes
+from daemon.sizes.shape import ModelShape
 from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
 from memory.ledger.records import SliceScore

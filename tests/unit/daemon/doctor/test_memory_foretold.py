@@ -14,7 +14,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from benchmarks.doctor_memory import measure
 from benchmarks.random_models import imported
 from daemon.doctor import load_model
-from daemon.sizes.estimate import ModelShape, round_parts
+from daemon.sizes.estimate import round_parts
+from daemon.sizes.shape import ModelShape
 from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.doctor.proposal import as_lines, proposal
-from daemon.sizes.estimate import ModelShape, training_bytes
+from daemon.sizes.estimate import training_bytes
+from daemon.sizes.shape import ModelShape
 from learner.settings import RecipeSettings
 
 SHAPE = ModelShape(

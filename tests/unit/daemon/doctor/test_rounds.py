@@ -23,7 +23,7 @@ from daemon.doctor.rehearsal import (
 from daemon.doctor.rounds import Room
 from daemon.settings.tree import ModelSettings, Settings
 from daemon.settings.triggers import TriggerSettings
-from daemon.sizes.estimate import ModelShape
+from daemon.sizes.shape import ModelShape
 from learner.directory.progress_event import ProgressEvent
 from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings

@@ -7,7 +7,8 @@ import pytest
 
 from daemon.sizes import checkpointing
 from daemon.sizes.checkpointing import Checkpointing, checkpointing_now, decide_checkpointing
-from daemon.sizes.estimate import GIB, ModelShape, round_parts, training_bytes
+from daemon.sizes.estimate import GIB, round_parts, training_bytes
+from daemon.sizes.shape import ModelShape
 from learner.settings import RecipeSettings
 from tests.models import make_causal
 from tests.unit.daemon.sizes.test_sequence_length import LLAMA_1B, LLAMA_8B, SMOLLM2

@@ -10,8 +10,8 @@ from safetensors.numpy import save_file
 
 from checkpoints.card import ModelKind
 from daemon.doctor import load_model
-from daemon.sizes.estimate import ModelShape
 from daemon.sizes.model_shape import shape_of_files
+from daemon.sizes.shape import ModelShape
 from learner.process_settings import LearnerSettings
 from tests.models import make_causal, make_classifier, make_masked, make_paired, packaged
 
@@ -36,7 +36,7 @@ def test_it_is_the_shape_of_the_loaded_model(tmp_path: Path, kind: ModelKind, ma
     assert loaded.process_bytes
     # A pair's two sequences are not counted.
     assert ("whole" in loaded.kept) is (kind != "seq2seq")
-    assert shape_of_files(path, kind, device_type="cpu") == replace(loaded, process_bytes=0, kept={})
+    assert shape_of_files(path, kind, device_type="cpu") == replace(loaded, process_bytes=0, adapter_bytes=0, kept={})
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@ from daemon.rounds.directories import Rooms
 from daemon.settings.in_force import SettingsInForce
 from daemon.settings.load import load
 from daemon.settings.tree import ModelSettings, Settings, with_length
-from daemon.sizes.estimate import GIB, SHORTEST, ModelShape, training_bytes
+from daemon.sizes.estimate import GIB, SHORTEST, training_bytes
 from daemon.sizes.sequence_length import SET, decide_length, length_of
+from daemon.sizes.shape import ModelShape
 from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
 from memory.store import Store

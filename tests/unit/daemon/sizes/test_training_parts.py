@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.sizes.estimate import ModelShape, least_bytes, round_parts, training_bytes
+from daemon.sizes.estimate import CANDIDATES, MERGED, least_bytes, round_parts, training_bytes
+from daemon.sizes.shape import ModelShape
 from learner.settings import RecipeSettings
 from tests.unit.daemon.sizes.test_sequence_length import LLAMA_1B, SMOLLM2
 
@@ -56,3 +57,20 @@ def test_an_adapter_is_in_float32_whatever_the_optimizer() -> None:
     plain, short = (round_parts(shape, recipe.model_copy(update=lora))["train"] for recipe in (ADAMW, EIGHT_BIT))
     assert (short["weights"], short["gradients"], short["parent"]) == (plain["weights"], plain["gradients"], 0)
     assert short["optimizer"] == pytest.approx(plain["optimizer"] * BOTH_MOMENTS / 8, rel=1e-6)
+
+
+def test_candidates_that_are_adapters_take_no_weight_of_a_whole_one() -> None:
+    """What the round behind them takes, which merges them, is told beside, and is made room for."""
+    shape = replace(SMOLLM2, adapter_bytes=2**26)
+    lora = RecipeSettings(adapter="lora", interpolation=(0.0,))
+    kept = round_parts(shape, lora)
+    assert kept[CANDIDATES]["parent"] == shape.stored_bytes
+    assert kept[CANDIDATES]["adapter's library"] == kept["train"]["adapter's library"] == 2**26
+    assert sum(kept[CANDIDATES].values()) < sum(kept[MERGED].values()) <= least_bytes(shape, lora)
+    for change in ({"adapter_rounds": 0}, {"adapter": "dora"}):
+        merged = round_parts(shape, lora.model_copy(update=change))
+        assert MERGED not in merged
+        assert sum(merged[CANDIDATES].values()) == sum(kept[MERGED].values())
+    assert not any(
+        "adapter's library" in parts and parts["adapter's library"] for parts in round_parts(shape, ADAMW).values()
+    )
