@@ -4,16 +4,24 @@ Their text stays, with the file's path where the text does not name it.
 """
 
 import re
+from posixpath import dirname, join, normpath
 from typing import Any, Final
 
-OUTSIDE: Final = re.compile(r"(?<!!)\[([^\]]*)\]\(\.\./([^)\s#]+)(?:#[^)]*)?\)")
+UPWARD: Final = re.compile(r"(?<!!)\[([^\]]*)\]\((\.\./[^)\s#]+)(?:#[^)]*)?\)")
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """A page's text, without those links; mkdocs calls this."""
-    return OUTSIDE.sub(_named, markdown)
+    return without_links_outside(markdown, page.file.src_uri)
 
 
-def _named(link: "re.Match[str]") -> str:
-    text, path = link[1], link[2]
-    return text if path in text else f"{text} (`{path}`)"
+def without_links_outside(markdown: str, source: str) -> str:
+    """The same, of the page at `source` within `docs/`."""
+
+    def named(link: "re.Match[str]") -> str:
+        path = normpath(join("docs", dirname(source), link[2]))
+        if path.startswith("docs/"):
+            return link[0]
+        return link[1] if path in link[1] else f"{link[1]} (`{path}`)"
+
+    return UPWARD.sub(named, markdown)

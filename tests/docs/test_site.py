@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from tests.docs.site_links import on_page_markdown
+from tests.docs.site_links import without_links_outside
 from tests.docs.test_docs import ROOT
 
 ELSEWHERE = re.compile(r"(?:https?:)?//")
@@ -44,7 +44,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_page_is_on_the_site_and_none_asks_another_machine(site: Path) -> None:
     """Nothing is omitted from the navigation, as the build is strict; no fonts, scripts or pictures from elsewhere."""
     for source in (ROOT / "docs").rglob("*.md"):
-        page = site / source.relative_to(ROOT / "docs").with_suffix(".html")
+        name = "index.html" if source.stem == "README" else f"{source.stem}.html"
+        page = site / source.relative_to(ROOT / "docs").with_name(name)
         reader = Fetched()
         reader.feed(page.read_text())
         assert reader.addresses
@@ -54,13 +55,18 @@ def test_every_page_is_on_the_site_and_none_asks_another_machine(site: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("written", "shown"),
+    ("source", "written", "shown"),
     [
-        ("see [`deploy/alerts.yaml`](../deploy/alerts.yaml)", "see `deploy/alerts.yaml`"),
-        ("the [README](../README.md#measured) says", "the README (`README.md`) says"),
-        ("[keys](keys.md), [there](https://example.org)", "[keys](keys.md), [there](https://example.org)"),
+        ("keys.md", "see [`deploy/alerts.yaml`](../deploy/alerts.yaml)", "see `deploy/alerts.yaml`"),
+        ("keys.md", "the [README](../README.md#measured) says", "the README (`README.md`) says"),
+        ("page.md", "[keys](keys.md), [there](https://example.org)", "[keys](keys.md), [there](https://example.org)"),
+        (
+            "runbooks/Down.md",
+            "[keys](../keys.md), [alerts](../../deploy/a.yaml)",
+            "[keys](../keys.md), alerts (`deploy/a.yaml`)",
+        ),
     ],
 )
-def test_what_lies_outside_is_named(written: str, shown: str) -> None:
+def test_what_lies_outside_is_named(source: str, written: str, shown: str) -> None:
     """Links within the documentation, and to other sites, stay."""
-    assert on_page_markdown(written) == shown
+    assert without_links_outside(written, source) == shown
