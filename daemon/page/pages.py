@@ -117,7 +117,8 @@ def _round(asked: PageAsked) -> object:
     number = asked.call["number"]
     samples = asked.control.round_samples(number, limit=1)
     latest = asked.control.rounds(limit=1)[0]["number"]
-    return round_view(asked.control.round(number), samples, asked.status["round"], latest)
+    explained = asked.control.explain_round(number)
+    return round_view(asked.control.round(number), samples, explained, asked.status["round"], latest)
 
 
 class _Drawn:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.rounds import RoundAnswer, RoundSamplesAnswer
 from daemon.control.answers.status import RoundStanding
 from daemon.page.views.checks import CheckRow, check_rows
@@ -72,6 +73,8 @@ class RoundView:
         losses: by term, nats per token over the last tenth of the steps.
         flips: what the candidate has better and worse than the parent, a clause; empty where that is not known.
         later: whether there is a round after it.
+        told: why it began and what came of it, in sentences.
+        steps: what a person can do, each with its command; empty where there is none.
     """
 
     row: RoundRow
@@ -94,16 +97,23 @@ class RoundView:
     recipe: tuple[tuple[str, str], ...]
     waits: bool
     later: bool
+    told: tuple[str, ...]
+    steps: tuple[tuple[str, str], ...]
 
 
 def round_view(
-    answer: RoundAnswer, samples: RoundSamplesAnswer, standing: RoundStanding | None, latest: int
+    answer: RoundAnswer,
+    samples: RoundSamplesAnswer,
+    explained: ExplainedRound,
+    standing: RoundStanding | None,
+    latest: int,
 ) -> RoundView:
     """A round.
 
     Args:
         answer: of it.
         samples: that it was given.
+        explained: the same in sentences.
         standing: of the round in progress, whichever it is.
         latest: number of the latest round.
     """
@@ -135,6 +145,8 @@ def round_view(
         recipe=tuple((name, _told(value)) for name, value in answer["recipe"].items()),
         waits=answer["state"] == "waiting",
         later=answer["number"] < latest,
+        told=(*explained["began"], *explained["ended"]),
+        steps=tuple((step["text"], step["command"]) for step in explained["next"]),
     )
 
 

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from daemon.control.how_it_stands import how_it_stands
 from daemon.page.actions import ACTIONS
@@ -89,6 +90,9 @@ def test_a_round_shows_each_criterion_of_its_verdict(ground: Ground, reader: Bro
             assert f"{figure:.3f}".replace("-0.000", "0.000").replace("-", "−") in text
     assert text.count('class="interval') == len(checks)
     assert str(ground.here.rooms.round_dir(1)) in text
+    told = ground.control.explain_round(1)
+    for sentence in (*told["began"], *told["ended"]):
+        assert str(escape(sentence.rstrip(".")))[1:] in text
     for each in ground.control.round_samples(1, limit=1)["sources"]:
         assert f"{each['samples']:,}" in text
 
