@@ -166,6 +166,19 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
         end_of("demo", "kept"),
         end_of("demo", "naive"),
     ),
+    r"Replay alone, without the divergence, takes away (\S+ %) and (\S+ %) of": tuple(
+        counted("forgetting", f"{stream}: share of naive forgetting that is removed by replay alone")
+        for stream in ("demo", "sharp")
+    ),
+    r"learns that better, (\S+) and (\S+) nats per token after": tuple(
+        mean_of(stream, "naive, equal tokens", "plasticity") for stream in ("demo", "sharp")
+    ),
+    r"where the kept model has (\S+) and (\S+),": tuple(
+        mean_of(stream, "kept", "plasticity") for stream in ("demo", "sharp")
+    ),
+    r"forgets (\S+) and (\S+)\. Each": tuple(
+        mean_of(stream, "naive, equal tokens", "forgetting") for stream in ("demo", "sharp")
+    ),
     r"on the sharper stream at (\S+), (\S+) and (\S+)\.": (
         end_of("sharp", "joint"),
         end_of("sharp", "kept"),
