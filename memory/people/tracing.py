@@ -125,10 +125,10 @@ def of_key(tx: Connection, key: str | None, key_hash: int, *, limit: int, after:
         "ORDER BY sample LIMIT ?3",
         (key_hash, after, limit + 1),
     ).fetchall()
-    places = [(stream, offset) for _, stream, offset in rows[:limit]]
-    if after == 0:
-        places = [*_letters_of_key(tx, key, key_hash, limit), *places]
-    traced = tuple(_trace(tx, stream, offset) for stream, offset in dict.fromkeys(places))
+    samples = {(stream, offset): sample for sample, stream, offset in rows[:limit]}
+    letters = _letters_of_key(tx, key, key_hash, limit) if after == 0 else []
+    # Of a sample whose id is known what rounds were given need not be read over.
+    traced = tuple(_trace(tx, *place, sample=samples.get(place)) for place in dict.fromkeys([*letters, *samples]))
     return TracedPage(traced, rows[limit - 1][0] if len(rows) > limit else None)
 
 
@@ -140,9 +140,11 @@ def _letters_of_key(tx: Connection, key: str | None, key_hash: int, limit: int) 
     ).fetchall()
 
 
-def _trace(tx: Connection, stream: int, offset: int) -> Traced:
-    sample_id, key_hash, is_kept = _sample_at(tx, stream, offset)
+def _trace(tx: Connection, stream: int, offset: int, *, sample: int | None = None) -> Traced:
     letter = dead_letters_and_gaps.find_at(tx, stream, offset)
+    if sample is None and letter is None:
+        sample = _sample_at(tx, stream, offset)
+    sample_id, key_hash, is_kept = (None, None, False) if sample is None else _known_of(tx, sample)
     keys = [key_hash, *([] if letter is None else _keys_of_letter(tx, letter.id))]
     known = tuple(dict.fromkeys(key for key in keys if key is not None))
     uses = () if sample_id is None else _uses_of(tx, sample_id)
@@ -171,16 +173,27 @@ def _trace(tx: Connection, stream: int, offset: int) -> Traced:
     )
 
 
-def _sample_at(tx: Connection, stream: int, offset: int) -> tuple[int | None, int | None, bool]:
-    """The sample that a record became, its key's hash, and whether its text is kept."""
-    for table in ("samples", "round_samples"):
-        column = "id" if table == "samples" else "sample"
+def _sample_at(tx: Connection, stream: int, offset: int) -> int | None:
+    """The sample that a record became, also where its text has left memory while the ledger knows it."""
+    for table, column in (("samples", "id"), ("round_samples", "sample")):
         row = tx.execute(
-            f"SELECT {column}, key_hash FROM {table} WHERE stream = ? AND offset = ? LIMIT 1", (stream, offset)
+            f"SELECT {column} FROM {table} WHERE stream = ? AND offset = ? LIMIT 1", (stream, offset)
         ).fetchone()
         if row is not None:
-            return row[0], row[1], table == "samples"
-    return None, None, False
+            return int(row[0])
+    return None
+
+
+def _known_of(tx: Connection, sample: int) -> tuple[int, int | None, bool]:
+    """The sample itself, its key's hash, and whether its text is kept."""
+    row = tx.execute("SELECT key_hash FROM samples WHERE id = ?", (sample,)).fetchone()
+    if row is not None:
+        return sample, row[0], True
+    row = tx.execute(
+        "SELECT u.key_hash FROM rounds r CROSS JOIN round_samples u ON u.round = r.number AND u.sample = ? LIMIT 1",
+        (sample,),
+    ).fetchone()
+    return sample, None if row is None else row[0], False
 
 
 def _uses_of(tx: Connection, sample: int) -> tuple[RoundUse, ...]:
