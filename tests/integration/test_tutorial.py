@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,26 @@ def script() -> str:
     return "\n".join(["set -e", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT", *parts])
 
 
+def run(text: str, environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run a script to its end: its status and what it printed; whatever it started is asked to end with it."""
+    shell = subprocess.Popen(
+        [shutil.which("bash") or "bash", "-c", text],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, errors = shell.communicate()
+        return shell.returncode, output, errors
+    finally:
+        # Also where this test is given up: the service of its last command would go on for ever.
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)
+
+
 def test_the_page_has_nothing_but_commands_and_what_they_print() -> None:
     """No block of another kind, which nothing would run."""
     assert {language for language, _ in BLOCK.findall(PAGE)} == {"sh", "text"}
@@ -58,14 +80,12 @@ def test_every_command_of_the_tutorial_works_and_prints_what_is_shown(tmp_path: 
         "RIVERKEEP_SERVING__PORT": ports["8400"],
         "RIVERKEEP_ADMIN__PORT": ports["8710"],
     }
-    bash = shutil.which("bash") or "bash"
-    done = subprocess.run([bash, "-c", text], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    status, output, errors = run(text, environment)
     log = tmp_path / "river" / "riverkeep.log"
-    told = done.stdout[-4_000:] + done.stderr[-3_000:] + (log.read_text()[-3_000:] if log.exists() else "")
-    assert done.returncode == 0, told
-    printed = [" ".join(part.split()) for part in done.stdout.split(MARK)[1:]]
+    assert status == 0, output[-4_000:] + errors[-3_000:] + (log.read_text()[-3_000:] if log.exists() else "")
+    printed = [" ".join(part.split()) for part in output.split(MARK)[1:]]
     for default, port in ports.items():
         printed = [part.replace(f":{port}", f":{default}") for part in printed]
-    for (commands, shown), output in zip(blocks(), printed, strict=True):
-        missing = [line for line in shown if " ".join(line.split()) not in output]
-        assert not missing, f"{commands}\nprinted\n{output}"
+    for (commands, shown), told in zip(blocks(), printed, strict=True):
+        missing = [line for line in shown if " ".join(line.split()) not in told]
+        assert not missing, f"{commands}\nprinted\n{told}"
