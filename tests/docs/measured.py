@@ -67,6 +67,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "memory from 1 and 4 rows, farthest off",
         "seconds, farthest off",
     ),
+    "a round's memory as `riverkeep doctor` foretells it": ("farthest off",),
     "architectures of transformers": ("architectures that answer or learn otherwise",),
     "gained by a round through LoRA": (
         "gained through an adapter / with all weights",
