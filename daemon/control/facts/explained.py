@@ -16,8 +16,9 @@ from daemon.control.wording import begun
 from daemon.rounds.begin_or_wait import DRY_RUN
 from daemon.rounds.watched.sentence import sentence_of
 from gate.verdict import Check, deciding
+from memory.errors import UnknownGeneration
 from memory.ledger.history.canaries import CanaryRecord
-from memory.ledger.records import Round
+from memory.ledger.records import GenerationState, Round
 from memory.ledger.states import UNFINISHED, RoundState
 from memory.store import Store
 
@@ -29,14 +30,21 @@ LATER = {
 
 def beside(store: Store, round_: Round, kept: str) -> Beside:
     """What the store knows beside a round's own line; `kept` as in `Beside`."""
-    generations = {each.number: each.state for each in store.generations.listed()}
     return Beside(
         serving=store.generations.serving(),
-        state=None if round_.generation is None else generations.get(round_.generation),
+        state=None if round_.generation is None else _state_of(store, round_.generation),
         kept=kept,
         canary=store.canaries.of_round(round_.number),
         aside=next((group for group in store.aside.groups() if group.round == round_.number), None),
     )
+
+
+def _state_of(store: Store, generation: int) -> GenerationState | None:
+    """Of one alone: there may be thousands. None where it is no longer listed."""
+    try:
+        return store.generations.read(generation).state
+    except UnknownGeneration:
+        return None
 
 
 def explained_round(round_: Round, beside: Beside) -> ExplainedRound:
