@@ -1,6 +1,6 @@
 """What estimating importance takes of a round with EWC, and what more sequences for it would bring.
 
-    python -m benchmarks.importance [--json FILE] [--seeds 4]
+    python -m benchmarks.importance [--json FILE] [--seeds 4]        # ten minutes, on one core
 
 Time: two rounds of the demo's model in a row, with the default recipe and `ewc = 1`, each on a quarter of the first
 era. In the first one importance is estimated twice, before the training and after it, in later ones once.
@@ -8,7 +8,8 @@ era. In the first one importance is estimated twice, before the training and aft
 What more sequences bring: the demo's model is trained for a few steps on text unlike its own (Python source), without
 replay, pulled by importance that was estimated on so many sequences of the text from before the stream, several times
 with other ones. Kept is by how much less the anchor is forgotten than without a pull, in nats per token; how far it
-lies apart from seed to seed is what the estimate's own error does. Takes about ten minutes, on one core.
+lies apart from seed to seed is what the estimate's own error does. Beside it stands by how much the weights' order by
+importance is that of an estimate on many more sequences, with other random numbers (Spearman's rank correlation).
 """
 
 import statistics
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from benchmarks.eras_followed import MEMORY, THREADS, default_recipe, demo_stream, rounds_of, sharp_stream
@@ -33,7 +35,7 @@ from learner.objectives.importance import Importance
 from learner.objectives.weight_pull import QuadraticPull
 from learner.progress import Progress
 from learner.round_importance import RoundImportance
-from learner.settings import RecipeSettings
+from learner.settings import FEWEST_IMPORTANCE_SEQUENCES, RecipeSettings
 from learner.training.train import Trainer, train
 from learner.workbench import Workbench, set_up
 from memory.store import Store
@@ -46,6 +48,11 @@ STRENGTH: Final = 0.3
 """At which the pull keeps a good third of what would be forgotten, and costs little of what is learned."""
 COUNTS: Final = (4, 16, 64, 256)
 ANCHOR: Final = "anchor"
+MANY: Final = 512
+"""Sequences of the estimate that the others are held against."""
+OTHER_SEED: Final = 99
+KEPT_AT_LEAST: Final = 0.95
+"""Of what is kept with the most sequences, what is kept with the fewest that a round takes."""
 
 
 def drawn(stream: list[list[str]], home: Path) -> list[Path]:
@@ -132,24 +139,46 @@ class Trial:
         return after
 
 
+def rank_correlation(one: Importance, other: Importance) -> float:
+    """Spearman's, over all weights."""
+    ranks = [torch.cat([found[name].flatten() for name in one]).argsort().argsort().double() for found in (one, other)]
+    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What importance on so many sequences brings.
+
+    Attributes:
+        forgotten: without a pull, in nats per token of the anchor.
+        kept: of that, by count of sequences, with each seed.
+        correlated: the order of weights with that of an estimate on `MANY`; likewise.
+    """
+
+    forgotten: float
+    kept: dict[int, list[float]]
+    correlated: dict[int, list[float]]
+
+
 def trial_recipe() -> RecipeSettings:
     """A few steps on new text alone."""
     changes: dict[str, Any] = {"replay_ratio": 0.0, "kl": 0.0, "max_steps": STEPS, "learning_rate": RATE}
     return default_recipe().model_copy(update=changes)
 
 
-def measure_counts(seeds: int, home: Path) -> tuple[float, dict[int, list[float]]]:
-    """What is forgotten without a pull, and for each count of sequences what is kept of it with each seed."""
+def measure_counts(seeds: int, home: Path) -> Counted:
+    """What is forgotten without a pull, and what is kept of it with each count of sequences and each seed."""
     given = read_round(drawn([sharp_stream()[1]], home)[0])
     given = replace(given, spec=replace(given.spec, recipe=trial_recipe(), threads=THREADS))
     with Progress(home / "progress.jsonl") as progress:
         trial = Trial(set_up(given, progress))
-        before, alone = trial.loss(), trial.train(None)
-        kept = {
-            count: [alone - trial.train(trial.estimate(count, seed)) for seed in range(1, seeds + 1)]
-            for count in COUNTS
-        }
-    return alone - before, kept
+        before, alone, many = trial.loss(), trial.train(None), trial.estimate(MANY, OTHER_SEED)
+        kept, correlated = {}, {}
+        for count in COUNTS:
+            found = [trial.estimate(count, seed) for seed in range(1, seeds + 1)]
+            correlated[count] = [rank_correlation(each, many) for each in found]
+            kept[count] = [alone - trial.train(each) for each in found]
+    return Counted(alone - before, kept, correlated)
 
 
 def main() -> int:
@@ -159,22 +188,29 @@ def main() -> int:
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="importance-") as folder:
         timed = measure_time(Path(folder) / "time")
-        forgotten, kept = measure_counts(chosen.seeds, Path(folder) / "counts")
+        counted = measure_counts(chosen.seeds, Path(folder) / "counts")
+    kept = {count: statistics.fmean(values) for count, values in counted.kept.items()}
+    fewest = kept[FEWEST_IMPORTANCE_SEQUENCES] / kept[max(COUNTS)]
     bars = [
         *(
             Bar(name=f"importance, share of round {number}", value=each.share, at_most=0.05)
             for number, each in enumerate(timed, 1)
         ),
-        Bar(name="forgotten without a pull, nats", value=forgotten),
+        Bar(name="kept with the fewest sequences / with the most", value=fewest, at_least=KEPT_AT_LEAST),
+        Bar(name="forgotten without a pull, nats", value=counted.forgotten),
     ]
-    for count, values in kept.items():
-        bars.append(Bar(name=f"kept of it, {count} sequences", value=statistics.fmean(values)))
+    for count, values in counted.kept.items():
+        correlation = statistics.fmean(counted.correlated[count])
+        bars.append(Bar(name=f"kept of it, {count} sequences", value=kept[count]))
         bars.append(Bar(name=f"the same, from seed to seed (1 sd), {count} sequences", value=statistics.stdev(values)))
+        bars.append(Bar(name=f"rank correlation with {MANY} others, {count} sequences", value=correlation))
     details = {
         "sequences": [each.sequences for each in timed],
         "seconds": [each.seconds for each in timed],
         "whole_seconds": [each.whole_seconds for each in timed],
-        "kept": {str(count): values for count, values in kept.items()},
+        "forgotten": counted.forgotten,
+        "kept": {str(count): values for count, values in counted.kept.items()},
+        "correlated": {str(count): values for count, values in counted.correlated.items()},
     }
     return report("Importance", bars, chosen.json, details)
 

@@ -68,6 +68,11 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "seconds, farthest off",
     ),
     "a round's memory as `riverkeep doctor` foretells it": ("farthest off",),
+    "what estimating importance takes": (
+        "importance, share of round 1",
+        "importance, share of round 2",
+        "kept with the fewest sequences",
+    ),
     "architectures of transformers": ("architectures that answer or learn otherwise",),
     "gained by a round through LoRA": (
         "gained through an adapter / with all weights",
