@@ -46,7 +46,7 @@ APACHE: Final = Lack(
 )
 CHROMIUM: Final = Lack(
     "Chromium is not installed: apt install chromium",
-    "that the README's pictures can be read, and that the page is whole in a browser: figures, keyboard, contrast",
+    "that the documents' pictures can be read, and that the page is whole in a browser: figures, keyboard, contrast",
 )
 SYSTEMD: Final = Lack(
     "systemd-analyze is not installed: apt install systemd",

@@ -1,4 +1,4 @@
-"""What the README says was measured, read out of its text and held against what the benchmarks wrote."""
+"""What docs/measured.md says was measured, read out of its text and held against what the benchmarks wrote."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -192,11 +192,6 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
     ),
 }
 """The figures that stand in sentences, in headings of rows and in brackets."""
-
-
-def section(readme: str) -> str:
-    """The part that is called "Measured"."""
-    return readme.partition("\n## Measured\n")[2].partition("\n## ")[0]
 
 
 def rows(text: str) -> Iterator[Row]:

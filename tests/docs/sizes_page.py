@@ -85,10 +85,10 @@ published shapes, stored in bfloat16: so that you know what to ask for before yo
 machine ask `riverkeep doctor` itself, which rehearses a round of your model and names the largest `micro_batch`
 that fits.
 
-**None of this was measured on a GPU.** On CPUs the estimate was held against what rounds took (the README's
-"Measured", `benchmarks/rehearsal.py`); `python -m benchmarks.gpu` measures whole rounds at shapes of 0.5, 1 and
-8 billion weights where there is a GPU. No times stand here for that reason: how fast a device is, `riverkeep
-doctor` finds out.
+**None of this was measured on a GPU.** On CPUs the estimate was held against what rounds took ([what was
+measured](measured.md), `benchmarks/rehearsal.py`); `python -m benchmarks.gpu` measures whole rounds at shapes of
+0.5, 1 and 8 billion weights where there is a GPU. No times stand here for that reason: how fast a device is,
+`riverkeep doctor` finds out.
 
 This page is made by `python -m tests.docs.sizes_page`.
 

@@ -1,4 +1,4 @@
-"""Each figure that the README prints is what a benchmark wrote, at the rounding printed."""
+"""Each figure that docs/measured.md prints is what a benchmark wrote, at the rounding printed."""
 
 import copy
 import json
@@ -17,14 +17,13 @@ from tests.docs.measured import (
     is_rounded,
     quoted_bars,
     rows,
-    section,
     unheld,
     wrong_in_row,
     wrong_in_text,
 )
 
 ROOT = Path(__file__).parents[2]
-MEASURED = section((ROOT / "README.md").read_text())
+MEASURED = (ROOT / "docs/measured.md").read_text()
 RESULTS: dict[str, Any] = {
     path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks/results").glob("*.json"))
 }
@@ -111,6 +110,14 @@ def test_what_was_measured_reaches_its_bars(script: str) -> None:
         assert is_reached(facts) or (script, facts["name"]) in quoted, facts
 
 
+def test_the_readme_prints_rows_of_the_page() -> None:
+    """As they stand there: it shows some of them."""
+    shown = (ROOT / "README.md").read_text().partition("\n## Measured\n")[2].partition("\n## ")[0]
+    printed = [line for line in shown.splitlines() if line.startswith("|")]
+    assert len(printed) > 5
+    assert set(printed) <= set(MEASURED.splitlines())
+
+
 @pytest.mark.parametrize("stream", RESULTS["forgetting"]["details"])
 def test_each_way_to_learn_is_told(stream: str) -> None:
     """With its figures as they were measured."""
@@ -165,7 +172,7 @@ def test_another_figure_is_found(printed: str, instead: str) -> None:
 
 @pytest.mark.parametrize("script", MADE_UP)
 def test_another_measurement_is_found(script: str) -> None:
-    """A benchmark that was run again and not carried over into the README, bar by bar."""
+    """A benchmark that was run again and not carried over into the page, bar by bar."""
     for place in range(len(MADE_UP[script]["bars"])):
         again = copy.deepcopy(MADE_UP)
         again[script]["bars"][place]["value"] += 1

@@ -1,4 +1,4 @@
-"""The README's promises rest on tests that are there: each file that a row names proves what this page says it does."""
+"""The promises rest on tests that are there: each file that a row names proves what this page says it does."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/promises.md").read_text()
 
 PROOFS: Final = {
     "Nothing lost, nothing twice": {
@@ -292,12 +292,12 @@ PROOFS: Final = {
         "tests/unit/serving/test_settings.py": ["test_it_does_not_listen_beyond_loopback_without_a_key"],
     },
 }
-"""Of each promise, by its first words: which tests of the files that the README names it rests on."""
+"""Of each promise, by its first words: which tests of the files that docs/promises.md names it rests on."""
 
 
 def promises() -> Iterator[tuple[str, list[str]]]:
     """Each row of the table: the promise, and the paths that are to prove it."""
-    part = README.partition("\n| promise | test |\n")[2].partition("\n\n")[0]
+    part = PAGE.partition("\n| promise | test |\n")[2].partition("\n\n")[0]
     for line in part.splitlines()[1:]:
         promise, proof = (cell.strip() for cell in line.strip("|").split("|"))
         yield promise, re.findall(r"`([^`]+)`", proof)
@@ -318,6 +318,6 @@ def test_a_promise_rests_on_tests_that_are_there(promise: str, paths: list[str])
     assert {path: set(names) - names_in(path) for path, names in proofs.items() if set(names) - names_in(path)} == {}
 
 
-def test_no_promise_is_left_out_of_the_readme() -> None:
+def test_no_promise_is_left_out() -> None:
     """One row for each that is known here."""
     assert len(list(promises())) == len(PROOFS)

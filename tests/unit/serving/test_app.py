@@ -63,10 +63,10 @@ def test_a_completion_names_its_generation(serve: Serve, first: LoadedGeneration
     assert body["usage"]["total_tokens"] == body["usage"]["prompt_tokens"] + 8
 
 
-def test_the_request_in_the_readme_is_answered(serve: Serve, first: LoadedGeneration) -> None:
+def test_the_request_in_the_documents_is_answered(serve: Serve, first: LoadedGeneration) -> None:
     """As it stands there: a person copies it, and a body that is not declared as JSON is a 415."""
-    readme = (Path(__file__).parents[3] / "README.md").read_text().replace("\\\n", " ")
-    (line,) = re.findall(r"^curl .*$", readme, re.MULTILINE)
+    page = (Path(__file__).parents[3] / "docs/http.md").read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"^curl .*$", page, re.MULTILINE)
     curl = argparse.ArgumentParser()
     curl.add_argument("address")
     curl.add_argument("-H", action="append", default=[])
