@@ -32,6 +32,7 @@ COMMANDS = {
     "export": "export:export",
     "memory": "memory:memory",
     "audit": "audit:audit",
+    "mcp": "assistants:mcp",
     "feedback": "feedback:feedback",
     "forget": "people:forget",
     "keys": "api_keys:keys",

@@ -18,7 +18,7 @@ from tests.unit.daemon.kept import NEWS, Kept
 
 HEAVY = ("torch", "transformers", "tokenizers", "accelerate", "scipy", "pandas")
 NEED_TORCH = {"serve", "export"}
-LONG_RUNNING = {"run": "daemon.service", "demo": "daemon.demo.story"}
+LONG_RUNNING = {"run": "daemon.service", "demo": "daemon.demo.story", "mcp": "daemon.assistants.server"}
 """What they import; that a running daemon has no torch is tested with a whole one (tests/integration)."""
 SETTINGS = """\
 state_dir = "state"

@@ -49,7 +49,7 @@ CHANGE_NOTHING: Final = frozenset(
         # They write what lies elsewhere: a settings file, a copy of a model, a folder of their own.
         *("init", "export", "demo"),
         # What they do as long as they run is noted as it is asked for, and as generations serve.
-        *("run", "serve"),
+        *("run", "serve", "mcp"),
     }
 )
 BESIDE_OPERATIONS: Final = {"keys_add", "keys_revoke", "backfill", "begin_anew"}
