@@ -46,6 +46,7 @@ CHANGE_NOTHING: Final = frozenset(
     {
         *("check", "doctor", "status", "round list", "round show", "generations", "audit", "feedback list"),
         *("memory aside", "memory find", "memory gaps", "keys list"),
+        *("watch", "explain round", "trace", "config show", "config schema", "completion"),
         # They write what lies elsewhere: a settings file, a copy of a model, a folder of their own.
         *("init", "export", "demo"),
         # What they do as long as they run is noted as it is asked for, and as generations serve.
