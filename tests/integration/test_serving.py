@@ -331,6 +331,7 @@ def test_swaps_fail_no_request_and_mix_no_answer(shared: tuple[Server, Generatio
     for asker in askers:
         asker.start()
     try:
+        wait_until(lambda: answers, what="an answer of the generation that serves at first")
         for number in (1, 2, 1, 2, 1, 0):
             store.point_to(number)
             server.until_serves(number)

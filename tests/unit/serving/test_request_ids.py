@@ -85,7 +85,7 @@ def test_an_engine_gets_the_id_and_who_stands_before_the_door() -> None:
     async def ask() -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(respond), base_url="http://engine") as client:
             for _ in range(2):
-                assert [each async for each in answer(client, {}, trace)]
+                assert [each async for each in answer(client, {"stream": True}, trace)]
 
     anyio.run(ask)
     assert all(each["x-request-id"].startswith("one-") for each in seen)

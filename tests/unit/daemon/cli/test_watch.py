@@ -29,7 +29,9 @@ from tests.command_line import riverkeep, surroundings
 from tests.unit.daemon.fakes import FakeControl
 
 PATIENCE_S = 60.0
-WATCH = [sys.executable, "-m", "daemon", "watch", "--every", "0.2"]
+# Who begins these tests in the background leaves SIGINT ignored, and that is inherited.
+WATCH = ["env", "--default-signal=INT", sys.executable, "-m", "daemon", "watch", "--every", "0.2"]
+SIZES = ("COLUMNS", "LINES")
 ROUND = {
     "number": 15,
     "phase": "train",
@@ -70,7 +72,8 @@ def at_a_terminal(home: Path, columns: int = 100) -> Iterator[tuple["subprocess.
     """The command on a terminal of this width, and our end of it."""
     ours, theirs = pty.openpty()
     resize(theirs, columns)
-    environment = surroundings({"TERM": "xterm"})
+    # As wide as the terminal is, not as wide as a shell says that began these tests.
+    environment = {name: value for name, value in surroundings({"TERM": "xterm"}).items() if name not in SIZES}
     process = subprocess.Popen(WATCH, cwd=home, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     try:
         yield process, ours
