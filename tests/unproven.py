@@ -54,12 +54,12 @@ SYSTEMD: Final = Lack(
 )
 PROMTOOL: Final = Lack(
     "promtool is not installed: apt install prometheus",
-    "that Prometheus understands the alerts, the dashboard's queries and the example of a configuration, "
+    "that Prometheus understands the alerts, the dashboards' queries and the example of a configuration, "
     "and that each alert fires when it should and not before",
 )
 PROMETHEUS: Final = Lack(
     "prometheus is not installed: apt install prometheus",
-    "that every panel of the dashboard and every alert shows what is, on a Prometheus that scrapes a running service, "
+    "that every panel of the dashboards and every alert shows what is, on a Prometheus that scrapes a running service, "
     "and that the example for Kubernetes finds daemon, serving and replicas",
 )
 KUBECTL: Final = Lack(

@@ -31,8 +31,8 @@ INTRODUCTION: Final = """# Metrics
 
 What `/metrics` shows, of the daemon (`admin.port`) and of the serving process (`serving.port`). Counters are
 named as Prometheus shows them, with `_total`. What is not known yet is not shown, rather than as zero. The
-alerts in [`deploy/alerts.yaml`](../deploy/alerts.yaml) and the dashboard in
-[`deploy/dashboard.json`](../deploy/dashboard.json) are made of these.
+alerts in [`deploy/alerts.yaml`](../deploy/alerts.yaml) and the dashboards in `deploy/grafana/dashboards` are made of
+these.
 
 This page is made by `python -m tests.docs.metrics_page`.
 """

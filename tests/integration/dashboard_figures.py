@@ -1,10 +1,12 @@
-"""What each panel of the dashboard must show of a life: figures of the daemon's own answers, by panel and legend."""
+"""What each panel of the dashboards must show of a life: figures of the daemon's own answers, by panel and legend."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from platform import python_version
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.integration.dashboard_life import (
     DOCUMENTS,
     DUPLICATES,
     REFUSED,
+    WINDOW_S,
     Life,
     resident_bytes,
     serving_pid,
@@ -24,8 +27,6 @@ from tests.integration.dashboard_life import (
 
 Shown = Mapping[str, Any]
 """By the legend (of a table by the labels' values): a figure, an approximation of one, or a condition on it."""
-WINDOW_S: Final = 300
-"""Of the rates on the dashboard."""
 
 
 def about(value: float, share: float = 0.15) -> Any:
@@ -50,7 +51,13 @@ class Between:
 
 def figures(life: Life) -> dict[str, list[Shown]]:
     """By panel, one `Shown` for each of its queries."""
-    return {**_knowledge(life), **_classifier(life), **_rounds(life), **_text(life), **_memory(life), **_serving(life)}
+    learned = {**_knowledge(life), **_classifier(life), **_rounds(life)}
+    return {**learned, **_text(life), **_memory(life), **_serving(life), **_versions()}
+
+
+def _versions() -> dict[str, list[Shown]]:
+    ours = f"{version('riverkeep')}, Python {python_version()}"
+    return {"Versions": [{f"daemon {ours}": 1}, {f"serving {ours}": 1}]}
 
 
 def _knowledge(life: Life) -> dict[str, list[Shown]]:

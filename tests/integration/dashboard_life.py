@@ -32,6 +32,8 @@ DUPLICATES = 4
 ANSWERED, REFUSED = 6, 2
 FLOOD = 1_200
 TARGETS = 3
+WINDOW_S = 300
+"""Of rates: longer than the life."""
 DOCUMENTS = 150
 NOT_THERE = "nothing-.*"
 KEYS = '[serving]\napi_key_file = "keys"\n'
@@ -257,7 +259,10 @@ def serving_pid(started: Daemon) -> int:
 
 
 def as_grafana(template: str, values: Sequence[str]) -> str:
-    """An expression with its variables filled in as Grafana does: several values as a pattern, each escaped."""
+    """An expression with its variables filled in as Grafana does: several values as a pattern, each escaped.
+
+    The rates' window is the one that the figures are reckoned with.
+    """
     escaped = [re.sub(r"[$^*{}\[\]'+?.()|]", r"\\\\\g<0>", value) for value in values]
     pattern = escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
-    return template.replace("$instance", pattern)
+    return template.replace("$instance", pattern).replace("$__rate_interval", f"{WINDOW_S}s")

@@ -67,16 +67,15 @@ def test_images_are_of_a_version_and_services_wait_for_services() -> None:
 
 
 def test_prometheus_reads_the_jobs_of_the_example(tmp_path: Path) -> None:
-    """With the alerts beside it, where the container has them."""
+    """With alerts and recorded series beside it, where the container has them."""
     promtool = program("promtool", PROMTOOL)
     for place, source in bound("prometheus").items():
         shutil.copy(source, tmp_path / Path(place).name)
     checked = run(promtool, "check", "config", str(tmp_path / "prometheus.yml"))
     assert checked.returncode == 0, checked.stdout
-    here, example = (
-        yaml.safe_load(path.read_text())["scrape_configs"]
-        for path in (COMPOSE / "prometheus.yml", DEPLOY / "prometheus.yml")
-    )
+    whole = [yaml.safe_load(path.read_text()) for path in (COMPOSE / "prometheus.yml", DEPLOY / "prometheus.yml")]
+    assert whole[0]["rule_files"] == whole[1]["rule_files"]
+    here, example = (each["scrape_configs"] for each in whole)
     assert [job["job_name"] for job in here] == [job["job_name"] for job in example]
     settings = load(COMPOSE / "riverkeep.toml", {})
     targets = [target for job in here for place in job["static_configs"] for target in place["targets"]]
@@ -84,12 +83,17 @@ def test_prometheus_reads_the_jobs_of_the_example(tmp_path: Path) -> None:
 
 
 def test_grafana_finds_what_it_is_given() -> None:
-    """A source of figures by the address that Prometheus has here, and the dashboards' directory."""
-    (source,) = yaml.safe_load((COMPOSE / "grafana-datasources.yaml").read_text())["datasources"]
+    """A source of figures by the address that Prometheus has here, the dashboards' directory, and one to open on."""
+    mounted = {Path(place): source for place, source in bound("grafana").items()}
+    provisioning = Path("/etc/grafana/provisioning")
+    (source,) = yaml.safe_load(mounted[provisioning / "datasources/riverkeep.yaml"].read_text())["datasources"]
     assert source["url"] == "http://prometheus:9090"
-    (provider,) = yaml.safe_load((COMPOSE / "grafana-dashboards.yaml").read_text())["providers"]
-    dashboards = {place for place in bound("grafana") if place.endswith(".json")}
-    assert {str(Path(place).parent) for place in dashboards} == {provider["options"]["path"]}
+    assert "prometheus" in SERVICES
+    (provider,) = yaml.safe_load(mounted[provisioning / "dashboards/riverkeep.yaml"].read_text())["providers"]
+    dashboards = mounted[Path(provider["options"]["path"])]
+    assert {path.stem for path in dashboards.iterdir()} == {"overview", "learning", "streams", "serving"}
+    opened = Path(SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (mounted[opened.parent] / opened.name).is_file()
 
 
 def test_the_image_is_built_of_what_it_copies() -> None:

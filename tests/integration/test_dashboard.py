@@ -20,8 +20,10 @@ from tests.unproven import PROMETHEUS, program
 
 pytestmark = pytest.mark.slow
 
-DASHBOARD = json.loads((DEPLOY / "dashboard.json").read_text())
-PANELS = [each for each in DASHBOARD["panels"] if each["type"] != "row"]
+DASHBOARDS = [json.loads(path.read_text()) for path in sorted((DEPLOY / "grafana/dashboards").glob("*.json"))]
+EVERY = [each for dashboard in DASHBOARDS for each in dashboard["panels"] if each["type"] != "row"]
+PANELS = list({each["title"]: each for each in EVERY}.values())
+"""Those of one title ask the same, and are looked at once."""
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 OF_CLASSIFIERS = {
     "riverkeep_slice_accuracy_ratio",
@@ -82,8 +84,20 @@ def test_no_panel_ever_showed_what_is_no_number(life: Life, panel: dict[str, Any
 
 
 def _variable(name: str) -> str:
-    (found,) = [one for one in DASHBOARD["templating"]["list"] if one["name"] == name]
-    return str(found["query"]["query"])
+    """What a variable finds its values by, the same on all dashboards."""
+    (found,) = {
+        one["query"]["query"]
+        for dashboard in DASHBOARDS
+        for one in dashboard["templating"]["list"]
+        if one["name"] == name
+    }
+    return str(found)
+
+
+def test_panels_of_one_title_ask_the_same() -> None:
+    """On whichever dashboards they are: what one shows, the others show."""
+    asked = {(each["title"], tuple(target["expr"] for target in each["targets"])) for each in EVERY}
+    assert len(asked) == len(PANELS)
 
 
 def test_a_rounds_progress_and_its_learners_memory_were_seen_while_it_ran(life: Life) -> None:
@@ -98,8 +112,8 @@ def test_a_rounds_progress_and_its_learners_memory_were_seen_while_it_ran(life: 
 
 def test_the_annotation_marks_each_swap(life: Life) -> None:
     """The line that Grafana draws through all panels."""
-    (annotation,) = DASHBOARD["annotations"]["list"]
-    expression = as_grafana(annotation["expr"], life.instances)
+    (asked,) = {one["expr"] for dashboard in DASHBOARDS for one in dashboard["annotations"]["list"]}
+    expression = as_grafana(asked, life.instances)
     assert life.prometheus.history(expression, since=life.began, until=life.ended) != []
 
 

@@ -32,8 +32,9 @@ KUBERNETES = DEPLOY / "kubernetes"
 REPLICAS = DEPLOY / "kubernetes-replicas"
 UNIT = DEPLOY / "riverkeep.service"
 ALERTS = DEPLOY / "alerts.yaml"
+RECORDING = DEPLOY / "recording.yaml"
 EXPECTATIONS = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
-DASHBOARD = DEPLOY / "dashboard.json"
+DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 
 SUFFIXES = {
     "counter": ("_total",),
@@ -52,7 +53,6 @@ NOT_DRAWN = {
         "riverkeep_round_phase_done_ratio",
         "riverkeep_round_phase_left_seconds",
     },
-    "which version runs, to be joined with others": {"riverkeep_build_info", "riverkeep_serving_build_info"},
     "another view of what is drawn": {
         "riverkeep_answering_generation",
         "riverkeep_learner_ends",
@@ -475,14 +475,14 @@ def rules() -> list[dict[str, Any]]:
 
 
 def panels() -> list[dict[str, Any]]:
-    """Every panel that shows something."""
-    return [each for each in json.loads(DASHBOARD.read_text())["panels"] if each["type"] != "row"]
+    """Every panel that shows something, on all dashboards."""
+    return [each for path in DASHBOARDS for each in json.loads(path.read_text())["panels"] if each["type"] != "row"]
 
 
 def test_prometheus_understands_the_alerts_and_the_example() -> None:
     """Promtool check, rules and scrape configuration."""
     promtool = program("promtool", PROMTOOL)
-    files = (("rules", ALERTS), ("rules", DEPLOY / "recording.yaml"), ("config", DEPLOY / "prometheus.yml"))
+    files = (("rules", ALERTS), ("rules", RECORDING), ("config", DEPLOY / "prometheus.yml"))
     for what, path in files:
         found = run(promtool, "check", what, str(path))
         assert found.returncode == 0, found.stdout
@@ -540,7 +540,7 @@ def test_alerts_name_only_metrics_that_exist(known_metrics: set[str]) -> None:
     assert named - known_metrics == set()
 
 
-def test_the_dashboard_names_only_metrics_that_exist(known_metrics: set[str]) -> None:
+def test_the_dashboards_name_only_metrics_that_exist(known_metrics: set[str]) -> None:
     """A renamed metric would empty its panel."""
     named = {metric for each in panels() for target in each["targets"] for metric in metrics_in(target["expr"])}
     assert named - known_metrics == set()
@@ -586,14 +586,15 @@ def test_every_counter_is_there_before_its_first_event(tmp_path: Path) -> None:
     "metric",
     ["riverkeep_slice_accuracy_ratio", "riverkeep_slice_macro_f1_ratio", "riverkeep_memory_labelled_samples"],
 )
-def test_the_dashboard_shows_what_a_classifier_knows(metric: str) -> None:
+def test_a_dashboard_shows_what_a_classifier_knows(metric: str) -> None:
     """Its answers on each slice, and the balance of its labels, beside the losses."""
     assert any(metric in metrics_in(target["expr"]) for each in panels() for target in each["targets"])
 
 
-def test_the_dashboard_is_laid_out_without_overlap() -> None:
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_is_laid_out_without_overlap(path: Path) -> None:
     """Each cell of the grid belongs to one panel, and each panel has an id of its own."""
-    every = json.loads(DASHBOARD.read_text())["panels"]
+    every = json.loads(path.read_text())["panels"]
     cells = [
         (x, y)
         for box in (each["gridPos"] for each in every)
@@ -610,13 +611,13 @@ def test_every_panels_query_is_promql(tmp_path: Path) -> None:
     promtool = program("promtool", PROMTOOL)
     groups = [
         {
-            "name": panel["title"],
+            "name": f"{at}: {panel['title']}",
             "rules": [
-                {"record": "x", "labels": {"query": str(at)}, "expr": re.sub(r"\$__?\w+", "1m", target["expr"])}
-                for at, target in enumerate(panel["targets"])
+                {"record": "x", "labels": {"query": str(query)}, "expr": re.sub(r"\$__?\w+", "1m", target["expr"])}
+                for query, target in enumerate(panel["targets"])
             ],
         }
-        for panel in panels()
+        for at, panel in enumerate(panels())
     ]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
     found = run(promtool, "check", "rules", str(tmp_path / "rules.yaml"))

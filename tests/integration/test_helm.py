@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from daemon.settings.load import load
-from tests.integration.test_deploy import ALERTS, DEPLOY, KUBERNETES, REPLICAS, run
+from tests.integration.test_deploy import ALERTS, DEPLOY, KUBERNETES, RECORDING, REPLICAS, run
 from tests.unproven import HELM, KUBECTL, program
 
 CHART: Final = DEPLOY / "helm" / "riverkeep"
@@ -197,10 +197,11 @@ def test_settings_of_ones_own_take_the_place_of_the_base_ones() -> None:
     assert sums[0] != sums[1]
 
 
-def test_the_rules_are_the_alerts() -> None:
+def test_the_rules_are_the_alerts_and_what_is_recorded() -> None:
     """Not a copy of them."""
     (rules,) = [each for each in rendered(EVERYTHING) if each["kind"] == "PrometheusRule"]
-    assert rules["spec"] == yaml.safe_load(ALERTS.read_text())
+    groups = [group for path in (ALERTS, RECORDING) for group in yaml.safe_load(path.read_text())["groups"]]
+    assert rules["spec"] == {"groups": groups}
 
 
 def test_a_value_that_is_misspelt_is_refused() -> None:
