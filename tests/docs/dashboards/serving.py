@@ -161,7 +161,7 @@ SERVING: Final = (
                 "{{key}} {{code}}",
             ),
         ),
-        about="In a second, of requests for answers: by the key's name and what they were answered with.",
+        about="In a second, of answers and feedback: by the key's name and what the requests were answered with.",
     ),
     Show(
         "Tokens by key",
