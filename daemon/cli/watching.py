@@ -1,10 +1,10 @@
 """Watching a daemon until somebody has seen enough, or it ends, for `riverkeep watch`."""
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 
 from rich.console import Console
 from rich.live import Live
@@ -20,7 +20,12 @@ LINE_EVERY_S = 30.0
 
 
 def watch(
-    control: Control, console: Console, *, every_s: float, wake: threading.Event, clock: Callable[[], float] = time.time
+    control: Control,
+    console: Console,
+    *,
+    every_s: float,
+    wake: "SimpleQueue[None]",
+    clock: Callable[[], float] = time.time,
 ) -> str:
     """Show how things stand until the daemon ends; returns why nothing more can be shown.
 
@@ -30,7 +35,7 @@ def watch(
         control: a running daemon's.
         console: where it is shown.
         every_s: how often the daemon is asked, in seconds.
-        wake: set where it is to be drawn at once, as the terminal has another size.
+        wake: holds something where it is to be drawn at once, as the terminal has another size.
         clock: unix seconds.
 
     Raises:
@@ -51,9 +56,9 @@ def watch(
             _wait(wake, every_s)
 
 
-def _wait(wake: threading.Event, seconds: float) -> None:
-    wake.wait(seconds)
-    wake.clear()
+def _wait(wake: "SimpleQueue[None]", seconds: float) -> None:
+    with suppress(Empty):
+        wake.get(timeout=seconds)
 
 
 @contextmanager
@@ -62,9 +67,10 @@ def _nothing() -> Iterator[None]:
 
 
 @contextmanager
-def woken_by_resize(wake: threading.Event) -> Iterator[None]:
-    """Set the event whenever the terminal gets another size."""
-    before = signal.signal(signal.SIGWINCH, lambda *_: wake.set())
+def woken_by_resize(wake: "SimpleQueue[None]") -> Iterator[None]:
+    """Put something in whenever the terminal gets another size."""
+    # An event's lock may be held by the very thread that the signal interrupts; this queue's `put` is made for that.
+    before = signal.signal(signal.SIGWINCH, lambda *_: wake.put(None))
     try:
         yield
     finally:

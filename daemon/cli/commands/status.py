@@ -42,14 +42,14 @@ def watch(invocation: Invocation, *, every_s: float) -> int:
     On a terminal it draws over itself; elsewhere it tells in lines what changed. Ctrl-C ends it with exit status 0;
     5 when no daemon runs, or it ends.
     """
-    import threading
+    from queue import SimpleQueue
 
     from daemon.cli.render.screen import open_screen
     from daemon.cli.watching import watch as show_it
     from daemon.cli.watching import woken_by_resize
     from daemon.lifecycle.lock import holder_of
 
-    state_dir, wake = invocation.settings_to_reach().state_dir, threading.Event()
+    state_dir, wake = invocation.settings_to_reach().state_dir, SimpleQueue[None]()
     if holder_of(state_dir) is None:
         say(f"riverkeep: no daemon runs on {state_dir}.")
         return ExitCode.NOT_RUNNING
