@@ -81,14 +81,13 @@ def serve(
     switch = Switch(metrics)
     worker = _worker(settings, model_kind, metrics)
     recent = RecentPrompts(settings.warm_prompts)
-    end_is_near = threading.Event()
 
     def trouble() -> str:
         return worker.trouble or ("" if follower.alive else "the thread that follows the serving pointer is gone")
 
     def ending() -> bool:
         # Called by requests alone, and so never before there is a server.
-        return server.should_exit or end_is_near.is_set()
+        return server.should_exit or server.end_is_near
 
     metrics.healthy.set_function(lambda: float(not trouble()))
     answers = AnswerRegister(feedback_directory, settings.feedback)
@@ -106,7 +105,7 @@ def serve(
         follower.start()
         stack.callback(follower.close)
         _say_where(entrances[0], settings, model_kind)
-        _heed_signals(server, end_is_near)
+        _heed_signals(server)
         server.run(sockets=[entrance.listener for entrance in entrances])
     _log.info("serving_ended")
 
@@ -148,17 +147,21 @@ def _entrances(settings: ServingSettings, stack: ExitStack) -> list[Entrance]:
     return entrances
 
 
-def _heed_signals(server: Door, end_is_near: threading.Event) -> None:
+def _heed_signals(server: Door) -> None:
     """Let SIGTERM end the server, not the process: uvicorn raises it again at its end, before the parts are closed."""
 
+    # Attributes alone: a lock may be held by the very thread that a signal interrupts.
     def end(*_: object) -> None:
         server.should_exit = True
+
+    def near(*_: object) -> None:
+        server.end_is_near = True
 
     # Python takes signals on its main thread only, and a test may serve on another.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
-        signal.signal(signal.SIGUSR1, lambda *_: end_is_near.set())
+        signal.signal(signal.SIGUSR1, near)
 
 
 @contextmanager

@@ -55,7 +55,12 @@ class Door(uvicorn.Server):
         drain_s: how long requests under way may go on at the end.
         lifespan: whether the application is told of beginning and end.
         on_look: called on the event loop every half second.
+
+    Attributes:
+        end_is_near: it will be told to end soon. Set like `should_exit`, by a signal's handler too.
     """
+
+    end_is_near = False
 
     def __init__(
         self,

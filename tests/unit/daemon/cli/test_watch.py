@@ -121,6 +121,18 @@ def test_a_terminal_that_gets_narrow_is_drawn_anew(home: Path) -> None:
         assert "Traceback" not in shown
 
 
+def test_a_terminal_that_is_dragged_to_another_size_is_drawn_on(home: Path) -> None:
+    """Signals come in heaps, and meet it at each of its steps: none of them stops it."""
+    with daemon_on(home, round=ROUND), at_a_terminal(home) as (process, ours):
+        read_until(ours, "Ctrl-C ends")
+        for width in range(40, 100, 4):
+            resize(ours, width)
+            for _ in range(100):
+                process.send_signal(signal.SIGWINCH)
+            read_until(ours, "Ctrl-C ends")
+        assert process.poll() is None
+
+
 def test_a_daemon_that_goes_ends_it(home: Path) -> None:
     """With a sentence and exit status 5, and the terminal as it was."""
     with at_a_terminal_of_a_daemon_that_ends(home) as (process, ours):
