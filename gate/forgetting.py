@@ -10,8 +10,12 @@ out, and a measure with nothing left to average is None.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from memory.ledger.records import DocumentScore
+
+MARGIN: Final = 0.1
+"""Nats per token by which a document's loss has to move for it to count as better or worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +115,40 @@ class Flips:
     documents: int
 
 
-def flip_rate(parent: Iterable[DocumentScore], candidate: Iterable[DocumentScore], *, margin: float = 0.1) -> Flips:
+@dataclass(frozen=True, slots=True)
+class ChangedDocument:
+    """One document under two models.
+
+    Attributes:
+        before, after: its scores.
+        direction: -1 where it flipped to worse, 1 to better, 0 where neither.
+    """
+
+    before: DocumentScore
+    after: DocumentScore
+    direction: int
+
+
+def changed_documents(
+    parent: Iterable[DocumentScore], candidate: Iterable[DocumentScore], *, margin: float = MARGIN
+) -> list[ChangedDocument]:
+    """The documents that both scored, in the candidate's order, each with whether it flipped; see `flip_rate`."""
+    before = {score.id: score for score in parent}
+    return [
+        ChangedDocument(before[score.id], score, change)
+        for score in candidate
+        if score.id in before and (change := _change(before[score.id], score, margin)) is not None
+    ]
+
+
+def flip_rate(parent: Iterable[DocumentScore], candidate: Iterable[DocumentScore], *, margin: float = MARGIN) -> Flips:
     """Share of documents that flipped from right to wrong, and from wrong to right.
 
     A classifier's document flips with its answer (Yan et al. 2021, "Positive-Congruent Training"); a language
     model's when its loss moves by more than `margin` nats per token. Documents that only one of the two
     scored, or that have no tokens or no finite loss, are left out.
     """
-    before = {score.id: score for score in parent}
-    changes = [
-        change
-        for score in candidate
-        if score.id in before and (change := _change(before[score.id], score, margin)) is not None
-    ]
+    changes = [changed.direction for changed in changed_documents(parent, candidate, margin=margin)]
     if not changes:
         return Flips(0.0, 0.0, 0)
     return Flips(changes.count(-1) / len(changes), changes.count(1) / len(changes), len(changes))

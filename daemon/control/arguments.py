@@ -12,6 +12,7 @@ from daemon.control.bounds import (
     LONGEST_TOPIC,
     MOST_ASIDE_IDS,
     MOST_DEAD_LETTER_IDS,
+    MOST_FLIPS,
     MOST_ROWS,
 )
 from daemon.errors import BadRequest
@@ -27,8 +28,14 @@ def _within_a_page(rows: int) -> int:
     return max(1, min(rows, MOST_ROWS))
 
 
+def _within_flips(rows: int) -> int:
+    return max(1, min(rows, MOST_FLIPS))
+
+
 Rows = Annotated[int, BeforeValidator(_within_a_page)]
 """How many rows a query wants; it is given at most `MOST_ROWS`, and at least one."""
+Flips = Annotated[int, BeforeValidator(_within_flips)]
+"""How many flipped documents a query wants in each direction: not a page's worth, as each comes with its text."""
 Flag = Annotated[bool, BeforeValidator(bool)]
 """Yes or no in a query, where it is a number."""
 Position = Annotated[int, Field(ge=0, le=LARGEST_ID)]
@@ -99,6 +106,13 @@ class FeedbackPage(NewestFirst):
     text: Flag = False
 
 
+class FlipsPage(OfRound):
+    """How many documents that flipped in a round are told of in each direction, and whether with their text."""
+
+    limit: Flips = 20
+    text: Flag = False
+
+
 class RoundSamplesPage(OfRound):
     """A page of a round's samples."""
 
@@ -112,6 +126,7 @@ class AsideTextPage(OfRound):
     limit: Rows = 50
     after: Position = 0
     worst: Flag = False
+    text: Flag = True
 
 
 class WantedRound(Arguments):

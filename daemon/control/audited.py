@@ -1,4 +1,4 @@
-"""A control that writes down who asks for what, before it is done."""
+"""A control that writes down who asks for what, before it is done: what changes something, and what documents say."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +23,8 @@ PEOPLE = "key"
 class AuditedControl:
     """A `Control`: of what changes something, who asked for it is noted first, and then that it was refused, if so.
 
+    So is who asks for what documents say: text is personal, and to have read it is a deed.
+
     Nothing is done without a trace, a crash between included. Where the database cannot be written, what needs none is
     done all the same, and the log has the line; where another program holds its lock, nothing is.
 
@@ -39,10 +41,13 @@ class AuditedControl:
         """The operation of that name, as the method of `Control`."""
         ask: Callable[..., Any] = getattr(self._control, name)
         operation = BY_NAME.get(name)
-        return ask if operation is None or not operation.writes else partial(self._noted, operation, ask)
+        return ask if operation is None else partial(self._noted, operation, ask)
 
     def _noted(self, operation: Operation, ask: Callable[..., Any], *in_order: Any, **by_name: Any) -> Any:
-        given = self._without_people(operation.call(*in_order, **by_name))
+        call = operation.call(*in_order, **by_name)
+        if not operation.writes and not operation.tells_text(call):
+            return ask(*in_order, **by_name)
+        given = self._without_people(call)
         try:
             self._store.audit.note(operation.name, given, who=whose_word())
         except StoreBusy:

@@ -8,6 +8,8 @@ LARGEST_ID: Final = 2**63 - 1
 """Of what the store numbers: samples, gaps, dead letters."""
 MOST_ROWS: Final = 500
 """Of a page."""
+MOST_FLIPS: Final = 50
+"""Of a round's documents that flipped, in each direction."""
 MOST_ASIDE_IDS: Final = 5_000
 """Samples that one request to erase a part of what is set aside may name: as many as fit in its body."""
 MOST_DEAD_LETTER_IDS: Final = 10_000

@@ -18,6 +18,8 @@ from daemon.control.protocol import Control
 
 Ask = Callable[..., Any]
 
+TEXT: Final = "text"
+"""The argument by which operations give text as well."""
 # Longer than a writer waits for a database that another program holds, so that this is what is told.
 SOON_S: Final = 60.0
 # An erasure compacts the store and takes seconds a gigabyte, and so does a search that reads over it; a replay
@@ -39,6 +41,7 @@ class Operation:
         writes: whether something is changed.
         needs_daemon: whether nothing can be done without a running one.
         probe: whether it is asked without a token too, and says no with 503.
+        shows_text: whether it tells what a record says without being asked to by `text`.
         status: the HTTP status of an answer.
         within_s: how long an answer may take.
     """
@@ -51,6 +54,7 @@ class Operation:
     writes: bool = False
     needs_daemon: bool = False
     probe: bool = False
+    shows_text: bool = False
     status: int = 200
     within_s: float = SOON_S
 
@@ -79,6 +83,11 @@ class Operation:
         bound = signature(self.ask).bind(None, *in_order, **by_name).arguments
         return {name: value for name, value in bound.items() if name != "self"}
 
+    def tells_text(self, call: Mapping[str, Any]) -> bool:
+        """Whether what is answered to these arguments of the method holds what documents say."""
+        asked = signature(self.ask).parameters.get(TEXT)
+        return self.shows_text or (asked is not None and bool(call.get(TEXT, asked.default)))
+
     def answer(self, control: Control, call: Mapping[str, Any]) -> Any:
         """What `control` answers to these arguments of the method."""
         parameters = signature(self.ask).parameters
@@ -100,6 +109,7 @@ OPERATIONS: Final = (
     _get(Control.rounds, "/rounds", given.NewestFirst),
     _get(Control.round, "/rounds/{number}", given.OfRound),
     _get(Control.explain_round, "/rounds/{number}/explain", given.OfRound),
+    _get(Control.flips, "/rounds/{number}/flips", given.FlipsPage),
     _get(Control.round_samples, "/rounds/{number}/samples", given.RoundSamplesPage),
     _change(Control.request_round, "/rounds", given.WantedRound, needs_daemon=True, status=202),
     _change(Control.withdraw_round, "/rounds/withdraw", given.WantedRound, needs_daemon=True),
@@ -123,7 +133,7 @@ OPERATIONS: Final = (
     _post(Control.count_aside, "/aside/count", given.AsidePart, within_s=LONG_S),
     _change(Control.drop_aside, "/aside/drop", given.ChosenAside, within_s=LONG_S),
     _get(Control.dead_letters, "/dead-letters", given.DeadLettersPage),
-    _get(Control.dead_letter, "/dead-letters/{number}", given.OfDeadLetter),
+    _get(Control.dead_letter, "/dead-letters/{number}", given.OfDeadLetter, shows_text=True),
     _change(Control.replay_dead_letters, "/dead-letters/replay", given.ChosenDeadLetters, within_s=LONG_S),
     _change(Control.drop_dead_letters, "/dead-letters/drop", given.ChosenDeadLetters, within_s=LONG_S),
     _change(Control.resume, "/resume", given.PausedPartition, needs_daemon=True),

@@ -11,6 +11,7 @@ from typing import Protocol
 from daemon.control.answers.audit import AuditLine
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.feedback import FeedbackAnswer
+from daemon.control.answers.flips import FlipsAnswer
 from daemon.control.answers.kept import (
     AsideLine,
     AsideTextAnswer,
@@ -75,6 +76,12 @@ class Control(Protocol):
 
     def explain_round(self, number: int) -> ExplainedRound:
         """One round in sentences: why it began, what decided, what can be done. Raises UnknownThing."""
+
+    def flips(self, number: int, *, limit: int = 20, text: bool = False) -> FlipsAnswer:
+        """Held-out documents that a round's candidate has worse or better than its parent, worst first.
+
+        Raises UnknownThing.
+        """
 
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:
         """Which samples a round was given, in pages by id, also where their text is gone. Raises UnknownThing."""
@@ -152,8 +159,10 @@ class Control(Protocol):
     def aside(self) -> list[AsideLine]:
         """What is set aside, by the round that set it aside, oldest first; never the text itself."""
 
-    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> AsideTextAnswer:
-        """The text that round `number` set aside, in pages by id, or `worst` loss first. Raises UnknownThing."""
+    def aside_text(
+        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = True
+    ) -> AsideTextAnswer:
+        """What round `number` set aside, with its `text`, in pages by id or `worst` loss first. Raises UnknownThing."""
 
     def release_aside(self, number: int) -> ReleasedAside:
         """Let what round `number` set aside be fresh (or held out) again."""

@@ -1,16 +1,12 @@
 """The commands' operations on the store itself; the running daemon adds to them what only it knows."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import structlog
 from typing_extensions import override
 
 from checkpoints.errors import CheckpointsError
-from checkpoints.generation_store import GenerationStore
 from daemon.control.answers.audit import AuditLine
-from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.kept import (
     AsideLine,
@@ -35,72 +31,38 @@ from daemon.control.answers.rounds import (
     ResumedRounds,
     RoundAnswer,
     RoundLine,
-    RoundSamplesAnswer,
     ServedAgain,
     WithdrawnRound,
 )
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
-from daemon.control.answers.traces import TraceAnswer
 from daemon.control.asker import whose_word
-from daemon.control.facts import explained, feedback, kept, people, rounds, status, traces
+from daemon.control.facts import feedback, kept, people, rounds, status
 from daemon.control.facts.audit import audit_line
 from daemon.control.facts.labels import waiting_labels
 from daemon.control.facts.undecided import why_not_decided
-from daemon.control.protocol import Control
+from daemon.control.looking_back import StoreLooks, store_errors
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
 from daemon.ingestion.feedback_drain import drain_feedback
 from daemon.rounds.begin_or_wait import paused_sentence
 from daemon.rounds.directories import erase_directories, round_directory
-from daemon.rounds.judgeable import ForeseenEvidence, foresee
 from daemon.rounds.out_of_memory import MemoryLimit, limit_by_settings
 from daemon.rounds.pointer_repair import move_pointer
 from daemon.rounds.unknown_generations import unknown_generations
-from daemon.settings.tree import Settings
-from memory.errors import UnknownGeneration, UnknownRound, WrongState
 from memory.ledger.states import RoundState
-from memory.people.tracing import TracedPage
 from memory.samples.records import KeyHash
-from memory.store import Store
 
 log = structlog.get_logger(__name__)
 
 NO_DAEMON = "No daemon runs on {state_dir}: start one with `riverkeep run`"
 
 
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """The store's errors that a person can cause, as those of the control."""
-    try:
-        yield
-    except (UnknownRound, UnknownGeneration) as error:
-        raise UnknownThing(str(error)) from error
-    except OverflowError as error:
-        # SQLite's integers have 64 bits.
-        raise UnknownThing("No round or generation has so large a number.") from error
-    except WrongState as error:
-        raise Refused(str(error)) from error
-
-
-class StoreControl(Control):
+class StoreControl(StoreLooks):
     """`Control` on a store that is open for writing, with no daemon running.
 
     The daemon's own control extends it. Thread-safe, as the store is.
     """
-
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        checkpoints: GenerationStore,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._checkpoints = checkpoints
-        self._clock = clock
 
     @override
     def status(self) -> StatusAnswer:
@@ -127,9 +89,6 @@ class StoreControl(Control):
     def _memory_limit(self) -> MemoryLimit | None:
         learner = self._settings.learner
         return limit_by_settings(self._store.rounds.too_large(), learner.recipe, learner.device)
-
-    def _evidence(self) -> ForeseenEvidence:
-        return foresee(self._store, self._settings, self._store.rounds.latest())
 
     @override
     def health(self) -> HealthAnswer:
@@ -163,24 +122,6 @@ class StoreControl(Control):
         directory = round_directory(self._settings.rounds_dir, number)
         kept_until = evidence.kept_sentence if is_kept else ""
         return rounds.round_in_full(round_, kept_until, canary, directory if directory.is_dir() else None)
-
-    @override
-    def explain_round(self, number: int) -> ExplainedRound:
-        with store_errors():
-            round_, evidence = self._store.rounds.read(number), self._evidence()
-        is_kept = evidence.kept is not None and evidence.kept.number == number
-        beside = explained.beside(self._store, round_, evidence.kept_sentence if is_kept else "")
-        return explained.explained_round(round_, beside)
-
-    @override
-    def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:
-        with store_errors():
-            # Asked for its error: of a round that is not known no page of samples would be an answer.
-            self._store.rounds.read(number)
-            # One more than the page holds tells whether there is another.
-            samples, sources = self._store.rounds.samples(number, limit + 1, after), self._store.rounds.sources(number)
-        lineage_from = self._store.rounds.lineage_from()
-        return rounds.round_samples(number, samples, sources, limit=limit, lineage_from=lineage_from)
 
     @override
     def generations(self) -> GenerationsAnswer:
@@ -260,27 +201,6 @@ class StoreControl(Control):
         return people.found_person(person, similar, key_hash, text=text, limit=limit)
 
     @override
-    def trace(self, topic: str, number: int, offset: int, *, text: bool = False) -> TraceAnswer:
-        records = self._store.people.trace_record(topic, number, offset)
-        if not records:
-            raise UnknownThing(traces.never_read(topic, number, self._store.people.partitions_read(topic)))
-        keys = dict.fromkeys(KeyHash(key) for record in records for key in record.key_hashes)
-        return self._traced(TracedPage(records, None), keys, text=text)
-
-    @override
-    def trace_key(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> TraceAnswer:
-        return self._traced(self._store.people.trace(key, limit=limit, after=after), [key], text=text)
-
-    def _traced(self, page: TracedPage, keys: Iterable[str | KeyHash], *, text: bool) -> TraceAnswer:
-        tallies = self._store.counts().tallies
-        return {
-            "records": [traces.traced_record(record, tallies, text=text) for record in page.records],
-            "next": page.next,
-            # Asked of `find`, which within a daemon tells too what would be called off.
-            "erasures": [traces.foreseen_erasure(self.find(key, limit=1), key, self._settings) for key in keys],
-        }
-
-    @override
     def gaps(self, *, limit: int = 50, before: int | None = None) -> list[GapLine]:
         return [kept.gap_line(gap) for gap in self._store.quarantine.gaps(limit, before)]
 
@@ -293,10 +213,12 @@ class StoreControl(Control):
         return [kept.aside_line(group) for group in self._store.aside.groups()]
 
     @override
-    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> AsideTextAnswer:
+    def aside_text(
+        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = True
+    ) -> AsideTextAnswer:
         with store_errors():
             self._must_hold_aside(number)
-            return kept.aside_text(number, self._store.aside.text(number, limit, after, worst_first=worst))
+            return kept.aside_text(number, self._store.aside.text(number, limit, after, worst_first=worst), text=text)
 
     @override
     def release_aside(self, number: int) -> ReleasedAside:

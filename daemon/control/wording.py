@@ -1,6 +1,7 @@
 """What stored names are called before a person: what began a round, checks of the gate, what became of text. Pure."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from daemon.control.answers.records import SampleLine
@@ -78,3 +79,10 @@ def shown_text(sample: SampleLine) -> str:
     if "messages" in sample:
         return "\n\n".join(f"{message['role']}: {message['content']}" for message in sample["messages"])
     return sample["text"]
+
+
+def became_of_text(erased_at: float | None) -> str:
+    """What became of text that is not kept."""
+    if erased_at is None:
+        return "its text has left the memory"
+    return f"its text was erased by its key at {datetime.fromtimestamp(erased_at, UTC).isoformat(timespec='seconds')}"

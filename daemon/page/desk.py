@@ -108,6 +108,7 @@ class Desk:
             session: PageSession = request.scope["page_session"]
             is_opened = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
             notice = session.take_notice() if is_opened else ""
+            asker.set(session.who)
             return await run_in_threadpool(self._draw, page, call, session, notice)
 
         return endpoint

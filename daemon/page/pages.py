@@ -12,6 +12,7 @@ from daemon.control.arguments import (
     AsideTextPage,
     DeadLettersPage,
     Flag,
+    FlipsPage,
     NewestFirst,
     OfDeadLetter,
     OfRound,
@@ -19,6 +20,7 @@ from daemon.control.arguments import (
 from daemon.control.protocol import Control
 from daemon.errors import UnknownThing
 from daemon.page.views.audit import audit_view
+from daemon.page.views.flips import flips_view
 from daemon.page.views.generations import generations_view
 from daemon.page.views.knowledge import knowledge_view
 from daemon.page.views.needs import held_text_view, needs_view
@@ -108,7 +110,9 @@ def _needs(asked: PageAsked) -> object:
 
 def _held_text(asked: PageAsked) -> object:
     call = asked.call
-    answer = asked.control.aside_text(call["number"], limit=call["limit"], after=call["after"], worst=call["worst"])
+    answer = asked.control.aside_text(
+        call["number"], limit=call["limit"], after=call["after"], worst=call["worst"], text=call["text"]
+    )
     waits = call["number"] in asked.status["waiting"]
     return held_text_view(answer, waits=waits, text=call["text"], worst=call["worst"])
 
@@ -119,6 +123,11 @@ def _round(asked: PageAsked) -> object:
     latest = asked.control.rounds(limit=1)[0]["number"]
     explained = asked.control.explain_round(number)
     return round_view(asked.control.round(number), samples, explained, asked.status["round"], latest)
+
+
+def _flips(asked: PageAsked) -> object:
+    number, limit, text = (asked.call[name] for name in ("number", "limit", "text"))
+    return flips_view(asked.control.flips(number, limit=limit, text=text), limit=limit, text=text)
 
 
 class _Drawn:
@@ -197,6 +206,16 @@ PAGES: Final = (
         operation="round",
         command="riverkeep round show {number}",
         is_live=True,
+    ),
+    PageLine(
+        "/rounds/{number}/flips",
+        "/knowledge",
+        "flips.html",
+        "What flipped in round {number}",
+        _flips,
+        FlipsPage,
+        operation="flips",
+        command="riverkeep round flips {number}",
     ),
     PageLine(
         "/knowledge",

@@ -158,7 +158,7 @@ def _trace(tx: Connection, stream: int, offset: int, *, sample: int | None = Non
         next_offset=0 if row is None else row[0],
         sample_id=sample_id,
         sample=next(iter(read_places(tx, [sample_id])), None) if is_kept and sample_id is not None else None,
-        slice=None if sample_id is None else _slice_of(tx, sample_id),
+        slice=None if sample_id is None else slice_of(tx, sample_id),
         aside=None if sample_id is None else _aside_of(tx, sample_id),
         refusals=0 if sample_id is None else _refusals_of(tx, sample_id),
         letter=letter,
@@ -212,7 +212,8 @@ def _keys_of_letter(tx: Connection, letter: int) -> Iterable[int]:
     return hashes
 
 
-def _slice_of(tx: Connection, sample: int) -> str | None:
+def slice_of(tx: Connection, sample: int) -> str | None:
+    """The slice that a sample is held out in; None where it is in none."""
     row = tx.execute(
         "SELECT s.state, coalesce(n.name, ''), s.first_round, s.last_round FROM holdout h "
         "JOIN slices s ON s.id = h.slice LEFT JOIN sources n ON n.id = s.source WHERE h.sample = ?",

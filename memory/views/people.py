@@ -1,13 +1,17 @@
 """What is kept of a person, and its erasure."""
 
+from collections.abc import Collection
+
 import structlog
 
 from memory.identity import similar_keys
 from memory.identity.similar_keys import SimilarKey
-from memory.people import erasure, finding, pending_erasures, tracing
+from memory.people import erasure, finding, pending_erasures, scored_text, tracing
 from memory.people.erasure import Forgotten
 from memory.people.finding import Found
+from memory.people.scored_text import ScoredText
 from memory.people.tracing import Traced, TracedPage
+from memory.samples.reading import FoundSample
 from memory.samples.records import KeyHash
 from memory.views.session import Session
 
@@ -58,6 +62,14 @@ class People:
     def partitions_read(self, topic: str) -> list[int]:
         """The numbers of a topic's partitions that were ever read."""
         return self._file.read(tracing.partitions_read, topic)
+
+    def scored_text(self, number: int) -> ScoredText:
+        """Of the held-out text that a round judged its candidates by what is kept, and what was erased since."""
+        return self._file.read(scored_text.of_round, number)
+
+    def read_scored(self, samples: Collection[int]) -> dict[int, tuple[FoundSample, str | None]]:
+        """Those of these samples that are kept, each with the slice that it is held out in now, by id."""
+        return self._file.read(scored_text.read, samples)
 
     def saw_erased_text(self) -> dict[int, bool]:
         """Generations that saw text which was erased since, whoever's: whether each was trained on it itself.

@@ -20,7 +20,9 @@ from tests.unproven import CHROMIUM, program
 
 WAITS = 11
 """The round of the story that waits."""
-ADDRESSES = sorted({page.path.replace("{number}", str(WAITS)) for page in PAGES})
+ADDRESSES = sorted(
+    {*(page.path.replace("{number}", str(WAITS)) for page in PAGES), "/rounds/4/flips", "/rounds/8/flips?text=1"}
+)
 SERIOUS = ("serious", "critical")
 
 
@@ -151,6 +153,27 @@ def test_text_is_masked_until_asked_for_and_worst_first(watched: Watched, contro
     loss = documents[0]["loss"]
     assert loss is not None
     assert f"loss {loss:.2f}" in shown.nth(0).inner_text()
+
+
+def test_what_flipped_is_what_the_report_says(watched: Watched, control: LiveControl) -> None:
+    """Worst first, with the losses of both; its text once it is asked for."""
+    answer = control.flips(4, text=True)
+    assert answer["worse"] > len(answer["worst"]) > 0
+    page = watched.open("/rounds/4")
+    page.get_by_role("link", name="which ones").press("Enter")
+    expect(page.locator("h1")).to_have_text("What flipped in round 4")
+    shown = page.locator(".documents.worse > li")
+    assert shown.count() == len(answer["worst"])
+    assert page.locator(".documents .text").count() == 0
+    page.get_by_role("link", name="Show the text").press("Enter")
+    expect(page.locator(".documents.worse .text")).to_have_count(len(answer["worst"]))
+    for row, document in zip(shown.all(), answer["worst"], strict=True):
+        words = row.inner_text()
+        assert document["sample"] is not None
+        assert document["before"] is not None
+        assert document["after"] is not None
+        assert document["sample"]["text"] in words
+        assert f"loss {document['before']:.3f} → {document['after']:.3f}" in words
 
 
 def test_signing_in_and_acting_take_no_mouse(browser: Browser, service: tuple[str, Story]) -> None:

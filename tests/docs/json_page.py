@@ -17,6 +17,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "config show": "settings",
     "round list": "rounds",
     "round show": "round",
+    "round flips": "flips",
     "round begin": "request_round",
     "round approve": "approve_round",
     "round reject": "reject_round",

@@ -34,7 +34,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
-from daemon.control.bounds import LONGEST_REASON, MOST_ROWS
+from daemon.control.bounds import LONGEST_REASON, MOST_FLIPS, MOST_ROWS
 from daemon.control.protocol import Control
 from daemon.exit_codes import ExitCode
 
@@ -101,6 +101,23 @@ def approve(invocation: Invocation, number: int, *, wait: bool, as_json: bool) -
             return _ask_and_wait(control, ask, take_back=None, as_json=as_json)
         show(ask(), _say_detail, as_json=as_json)
         return ExitCode.OK
+
+
+@round_.command(short_help="Show which documents a round made worse, and better.")
+@number_argument
+@click.option("--text", is_flag=True, help="Show the text itself; while a daemon runs, the audit log says who looked.")
+@click.option("--limit", type=click.IntRange(1, MOST_FLIPS), default=20, show_default=True, help="Most of each.")
+@json_option
+@pass_invocation
+@example("riverkeep round flips 7", "riverkeep round flips 7 --text --json | jq '.worst[0]'")
+def flips(invocation: Invocation, number: int, *, text: bool, limit: int, as_json: bool) -> None:
+    """Show the held-out documents that round N's candidate has worse than its parent, or better, worst first.
+
+    A document flips when its loss moves by more than 0.1 nats per token, or a classifier's answer gets wrong or right.
+    """
+    from daemon.cli.render.flips import print_flips
+
+    show(invocation.answer(Control.flips, number, limit=limit, text=text), print_flips, as_json=as_json)
 
 
 @round_.command(short_help="Erase the text of a waiting round.")

@@ -59,15 +59,17 @@ class MemoryAnswer(TypedDict):
 
 
 class AsideDocument(SampleLine):
-    """A document that a round set aside, with its text.
+    """A document that a round set aside, with its text unless that was not asked for.
 
     Attributes:
+        characters: of its text.
         held_out: whether it was held-out text.
         key_hash: alike for documents of one person; None without a key.
         loss: nats per token under the generation that served.
         repetition: share of it that repeats; both None for what the round did not measure.
     """
 
+    characters: int
     held_out: bool
     key_hash: str | None
     loss: float | None

@@ -1,7 +1,7 @@
 """What is kept: samples by role, what is set aside, dead letters, and offsets that never came."""
 
 from daemon.control.answers.kept import AsideDocument, AsideLine, AsideTextAnswer, DeadLetterLine, GapLine, MemoryAnswer
-from daemon.control.facts.records import sample_with_text
+from daemon.control.facts.records import sample_line, sample_with_text
 from memory.intake.records import StoredDeadLetter, StoredGap
 from memory.ledger.aside import AsidePage
 from memory.ledger.records import AsideGroup
@@ -52,19 +52,20 @@ def aside_line(group: AsideGroup) -> AsideLine:
     }
 
 
-def aside_text(number: int, page: AsidePage) -> AsideTextAnswer:
-    """Documents that a round set aside, with their text."""
+def aside_text(number: int, page: AsidePage, *, text: bool) -> AsideTextAnswer:
+    """Documents that a round set aside, with their text where that is asked for."""
     return {
         "round": number,
-        "documents": [_aside_document(entry, page) for entry in page.found],
+        "documents": [_aside_document(entry, page, text=text) for entry in page.found],
         "next": page.next,
     }
 
 
-def _aside_document(entry: FoundSample, page: AsidePage) -> AsideDocument:
+def _aside_document(entry: FoundSample, page: AsidePage, *, text: bool) -> AsideDocument:
     sample, measured = entry.sample, page.measured.get(entry.sample.id)
     return {
-        **sample_with_text(entry),
+        **(sample_with_text(entry) if text else sample_line(entry)),
+        "characters": len(sample.text),
         "held_out": sample.id in page.held_out,
         "key_hash": None if sample.key_hash is None else str(KeyHash(sample.key_hash)),
         "loss": None if measured is None else measured.loss,

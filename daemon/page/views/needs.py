@@ -172,7 +172,7 @@ def held_text_view(answer: AsideTextAnswer, *, waits: bool, text: bool, worst: b
 
 
 def _document(document: AsideDocument, *, text: bool) -> HeldDocument:
-    words, repetition = shown_text(document), document["repetition"]
+    repetition = document["repetition"]
     return HeldDocument(
         id=document["id"],
         place=f"{document['topic']}/{document['partition']} at {document['offset']}",
@@ -183,6 +183,6 @@ def _document(document: AsideDocument, *, text: bool) -> HeldDocument:
         held_out=document["held_out"],
         loss=document["loss"],
         repeats=repetition if repetition is not None and repetition >= REPEATS else None,
-        characters=len(words),
-        text=words if text else None,
+        characters=document["characters"],
+        text=shown_text(document) if text else None,
     )

@@ -113,6 +113,20 @@ class FakeControl:
             "next": [{"text": "Begin another.", "command": "riverkeep round begin"}],
         }
 
+    def flips(self, number: int, *, limit: int = 20, text: bool = False) -> Any:
+        """Of any round up to 9 a hostile document that is worse, and one that was erased."""
+        self.round(number)
+        place = {"topic": "news", "partition": 0, "offset": 7, "event_time": None, "arrived_at": 0.0}
+        sample = {"id": 1, "role": "holdout", "source": "news", "label": None, **place}
+        sample |= {"text": "[bold]a text \x1b[2J"} if text else {}
+        figures = {"slice": "news@1-1", "before": 2.0, "after": 2.5, "tokens": 9}
+        one = {"id": 1, **figures, "answer_before": None, "answer_after": None, "sample": sample, "characters": 9}
+        gone = one | {"id": 2, "sample": None, "characters": None, "erased_at": 0.0}
+        counts = {"documents": 9, "documents_then": 9, "worse": 2, "better": 0, "erased": 1, "left": 0, "note": ""}
+        head = {"round": number, "parent": 2, "generation": 3, "candidate": "0.25", "scores": "report"}
+        of = {"unit": "nats per token", "margin": 0.1, "best": []}
+        return head | of | counts | {"worst": [one | {"erased_at": None}, gone][:limit]}
+
     def trace(self, topic: str, number: int, offset: int, *, text: bool = False) -> Any:
         """A replayed record of anybody, which an erasure would take from a round in progress."""
         place = {"topic": topic, "partition": number, "offset": offset, "incarnation": ""}
@@ -235,13 +249,15 @@ class FakeControl:
         """One group."""
         return [{"round": 3, "samples": 5}]
 
-    def aside_text(self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False) -> Any:
+    def aside_text(
+        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = True
+    ) -> Any:
         """Documents 1 to 3 of any round up to 9; the second is hostile."""
         if number > 9:
             raise UnknownThing(f"Round {number} has set nothing aside.")
         place = {"topic": "news", "partition": 0, "offset": 7, "event_time": None, "arrived_at": 0.0}
         one = {"role": "aside", "source": "news", "label": None, "held_out": False, "key_hash": None, **place}
-        one |= {"loss": 9.5 if worst else None, "repetition": 0.8 if worst else None}
+        one |= {"characters": 6, "loss": 9.5 if worst else None, "repetition": 0.8 if worst else None}
         rows: list[Any] = [
             {"id": id_, **one, "text": f"text {id_}\x1b]0;owned\x07" if id_ == 2 else f"text {id_}"}
             for id_ in (1, 2, 3)

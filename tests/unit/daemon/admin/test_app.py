@@ -41,6 +41,7 @@ EVERY_ROUTE = {
     ("GET", "/rounds"),
     ("GET", "/rounds/1"),
     ("GET", "/rounds/1/explain"),
+    ("GET", "/rounds/1/flips"),
     ("GET", "/rounds/1/samples"),
     ("GET", "/generations"),
     ("GET", "/memory"),
@@ -320,6 +321,7 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     assert typed.find("Zoë/4711", text=True)["kept"][0]["text"] == "Zoë/4711"
     assert typed.find("user-1", limit=1, after=1)["kept"] == []
     assert typed.explain_round(4)["number"] == 4
+    assert typed.flips(4, limit=1, text=True)["worst"][0]["sample"] is not None
     assert typed.trace("news", 2, 7, text=True)["records"][0]["detail"] == "news/2/7"
     assert typed.trace_key(KeyHash(-2), after=3)["erasures"][0]["key_hash"] == "fffffffffffffffe"
     assert [one["id"] for one in typed.gaps(limit=1, before=3)] == [2]

@@ -14,6 +14,7 @@ from daemon.control.protocol import Control
 from daemon.control.without_daemon import StoreControl
 from daemon.errors import Refused, UnknownThing
 from memory.errors import StoreDamaged
+from memory.samples.records import KeyHash
 from tests.unit.daemon.control.test_operations import call_of
 from tests.unit.daemon.fakes import FakeControl
 from tests.unit.daemon.rooms import World, world
@@ -52,14 +53,34 @@ def test_what_changes_something_is_noted_with_whose_word_it_was(here: World, con
     assert [line["what"] for line in control.audit(limit=2)] == ["resume_rounds", "pause_rounds"]
 
 
-def test_every_operation_that_changes_something_is_noted_and_no_other(here: World) -> None:
+def test_every_operation_that_changes_something_or_tells_text_is_noted_and_no_other(here: World) -> None:
     """By the table of operations: a new one is noted without a word about it."""
     audited = AuditedControl(cast("Control", Mock()), here.store)
     before = len(here.store.audit.latest(500))
     for operation in OPERATIONS:
         getattr(audited, operation.name)(**call_of(operation))
     assert [line.what for line in reversed(here.store.audit.latest(500))][before:] == [
-        operation.name for operation in OPERATIONS if operation.writes
+        operation.name for operation in OPERATIONS if operation.writes or operation.tells_text(call_of(operation))
+    ]
+    telling = {operation.name for operation in OPERATIONS if operation.tells_text(call_of(operation))}
+    named = "aside_text flips find trace trace_key feedback dead_letters dead_letter"
+    assert telling == set(named.split())
+
+
+def test_who_reads_text_is_noted_and_who_looks_without_is_not(here: World, control: Control) -> None:
+    """Of a person who is looked for a keyed hash stands there; what is asked for in vain is noted too."""
+    control.dead_letters()
+    control.dead_letters(text=True, limit=3)
+    with pytest.raises(UnknownThing):
+        control.aside_text(1, text=False)
+    with pytest.raises(UnknownThing):
+        control.aside_text(1)
+    with pytest.raises(UnknownThing):
+        control.find("zoe", text=True)
+    assert [(what, detail) for what, _, detail in noted(here) if not what.endswith("_refused")] == [
+        ("dead_letters", {"limit": 3, "text": True}),
+        ("aside_text", {"number": 1}),
+        ("find", {"key": str(KeyHash(here.store.people.key_hash("zoe"))), "text": True}),
     ]
 
 

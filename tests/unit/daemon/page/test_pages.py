@@ -97,6 +97,47 @@ def test_a_round_shows_each_criterion_of_its_verdict(ground: Ground, reader: Bro
         assert f"{each['samples']:,}" in text
 
 
+def test_what_flipped_is_masked_until_asked_for_and_asking_is_noted(ground: Ground, reader: Browser) -> None:
+    """Documents and figures are the operation's; who looked at text stands in the audit log."""
+    answer = ground.control.flips(2, text=True)
+    assert answer["worse"] == answer["documents"] > 0
+    before = ground.control.audit(limit=1)[0]["id"]
+    masked = reader.get("/rounds/2/flips").text
+    assert ground.control.audit(limit=1)[0]["id"] == before
+    assert f"Worse than before: {answer['worse']:,}" in masked
+    assert f"{answer['documents']:,} held-out documents" in masked
+    assert 'href="/rounds/2/flips"' in reader.get("/rounds/2").text
+    assert 'href="/rounds/2/flips"' in reader.get("/knowledge").text
+    shown = ground.page.browser().signed_in("zoë").get("/rounds/2/flips?text=1").text
+    line = ground.control.audit(limit=1)[0]
+    assert (line["who"], line["what"]) == ("zoë, by the page", "flips")
+    assert line["detail"] == {"number": 2, "limit": 20, "text": True}
+    assert [int(number) for number in re.findall('id="document-([0-9]+)"', masked)] == [
+        document["id"] for document in answer["worst"]
+    ]
+    for document in answer["worst"]:
+        sample = document["sample"]
+        assert sample is not None
+        assert str(escape(sample["text"])) in shown
+        assert sample["text"] not in masked
+        figures = f"{document['before']:.3f} → <strong>{document['after']:.3f}</strong>"
+        assert figures in masked
+    assert "No candidate of this round was scored" in reader.get("/rounds/4/flips").text
+    assert reader.get("/rounds/99/flips").status_code == 404
+    sent = reader.client.get("/rounds/2/flips?format=json&limit=3", headers={"accept": "text/html"}).json()
+    assert sent == ground.control.flips(2, limit=3)
+
+
+def test_who_reads_held_text_is_noted(ground: Ground, reader: Browser) -> None:
+    """As of what flipped; who looks at the list alone is not."""
+    before = ground.control.audit(limit=1)[0]["id"]
+    assert "characters, masked" in reader.get("/aside/4?worst=1").text
+    assert ground.control.audit(limit=1)[0]["id"] == before
+    reader.get("/aside/4?worst=1&text=1")
+    line = ground.control.audit(limit=1)[0]
+    assert (line["who"], line["what"], line["detail"]["number"]) == ("ada, by the page", "aside_text", 4)
+
+
 def test_a_round_that_is_not_there_is_a_page_that_says_so(reader: Browser) -> None:
     """Not the interface's JSON."""
     answer = reader.get("/rounds/99")
@@ -184,6 +225,30 @@ def test_text_from_outside_is_text_and_nothing_else(ground: Ground, reader: Brow
     assert len(shown.text) < 400_000
     assert "996,000 characters more" in shown.text
     assert "1,000,000 characters, masked" in masked
+
+
+def test_text_that_flipped_is_text_and_nothing_else(
+    ground: Ground, reader: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of what is set aside, in every field that others wrote."""
+    answer = ground.control.flips(2, limit=3, text=True)
+    for document, text in zip(answer["worst"], HOSTILE, strict=True):
+        document["slice"] = "<b>topic</b>@1-1"
+        document["answer_before"] = document["answer_after"] = "<b>topic</b>"
+        assert document["sample"] is not None
+        document["sample"] |= {
+            "text": text,
+            "source": "<i>source</i>",
+            "label": "<b>topic</b>",
+            "topic": "<b>topic</b>",
+        }
+    monkeypatch.setattr(type(ground.control), "flips", lambda *_, **__: answer)
+    shown = reader.get("/rounds/2/flips?text=1").text
+    for written in ("<script>alert", "<b>topic", "<i>source", "\u202e", "\x1b", "\x00"):
+        assert written not in shown
+    assert "&lt;script&gt;alert(1)" in shown
+    assert "996,000 characters more" in shown
+    assert len(shown) < 100_000
 
 
 def test_nothing_of_it_shows_where_there_is_a_wait(ground: Ground, reader: Browser) -> None:

@@ -8,6 +8,7 @@ from daemon.cli.render import (
     canaries,
     explained,
     findings,
+    flips,
     generations,
     kept,
     people,
@@ -20,7 +21,7 @@ from daemon.cli.render import (
 )
 
 PRINTERS = (
-    *(audit, canaries, explained, findings, generations, kept, people, rounds),
+    *(audit, canaries, explained, findings, flips, generations, kept, people, rounds),
     *(screen, settings, skills, status, traces),
 )
 

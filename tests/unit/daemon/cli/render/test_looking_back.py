@@ -5,6 +5,7 @@ import io
 import pytest
 
 from daemon.cli.render.explained import print_explained
+from daemon.cli.render.flips import print_flips
 from daemon.cli.render.screen import Screen
 from daemon.cli.render.traces import print_trace
 from tests.unit.daemon.cli.render.screens import show_on
@@ -30,6 +31,22 @@ def test_a_round_is_explained_with_what_decided_and_what_to_do(screen: io.String
         "Of 1 other bounds every one was kept",
         "$ riverkeep round begin",
         "[bold]worse\\x1b[2J",
+    ):
+        assert words in shown
+    assert "\x1b" not in shown
+
+
+def test_what_flipped_is_listed_and_its_text_shown(screen: io.StringIO) -> None:
+    """With both losses; what was erased says so; nothing from outside moves a cursor or is taken for markup."""
+    print_flips(FakeControl().flips(4, text=True))
+    shown = screen.getvalue()
+    for words in (
+        "Round 4, candidate 0.25 against generation 2: of 9 held-out documents 2 are worse and 0 better",
+        "Of its held-out documents 1 were erased since.",
+        "Worse, worst first (2 of 2):",
+        "1  slice news@1-1  news/0 at 7  loss 2.000 → 2.500",
+        "[bold]a text \\x1b[2J",
+        "its text was erased by its key at 1970-01-01T00:00:00+00:00",
     ):
         assert words in shown
     assert "\x1b" not in shown
