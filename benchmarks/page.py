@@ -25,6 +25,7 @@ from benchmarks.report import Bar, arguments, report
 from daemon.admin.app import create_app
 from daemon.admin.token import Token
 from daemon.control.protocol import Control
+from daemon.page.addresses import record_address
 from daemon.page.app import with_page
 from daemon.page.pages import PAGES
 from memory.ledger.retention import R_ROWS, REPORTS, ROUNDS
@@ -84,6 +85,7 @@ def measure(told: Story, turns: int) -> dict[str, list[float]]:
     headers = {"accept": "text/html", "authorization": f"Bearer {TOKEN}"}
     numbers = {"/rounds/{number}": ROUNDS, "/aside/{number}": told.rooms.store.rounds.waiting()[0]}
     paths = {page.path: page.path.replace("{number}", str(numbers.get(page.path, 1))) for page in PAGES}
+    paths["/trace of a record"] = record_address("news", 0, 3)
     seconds: dict[str, list[float]] = {name: [] for name in paths}
     client = TestClient(app, headers=headers)
     for _ in range(turns + 1):

@@ -50,12 +50,14 @@ class Arguments(BaseModel):
 
     Attributes:
         most_bytes: of a body.
+        words: names that are words in a query, where others are whole numbers.
         thing: what the number in the path is of.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     most_bytes: ClassVar[int] = LONGEST_BODY_BYTES
+    words: ClassVar[frozenset[str]] = frozenset()
     thing: ClassVar[str] = "round"
 
     def call(self) -> dict[str, Any]:

@@ -28,9 +28,9 @@ def _problem(details: ErrorDetails, model: type[Arguments]) -> str:
     return f"{where}: {details['msg']}"
 
 
-def read_query(query: Iterable[tuple[str, str]], model: type[Arguments]) -> dict[str, int]:
-    """What a query names, which are whole numbers; others than the model's are passed over. Raises BadRequest."""
-    return {name: _whole(name, text) for name, text in query if name in model.names()}
+def read_query(query: Iterable[tuple[str, str]], model: type[Arguments]) -> dict[str, int | str]:
+    """What a query names: whole numbers and the model's words; other names are passed over. Raises BadRequest."""
+    return {name: text if name in model.words else _whole(name, text) for name, text in query if name in model.names()}
 
 
 def _whole(name: str, text: str) -> int:

@@ -12,7 +12,9 @@ from daemon.control.protocol import Control
 from daemon.control.reading import check_arguments, read_number
 from daemon.errors import DaemonError
 from daemon.page import explanations
+from daemon.page.addresses import TRACE
 from daemon.page.explanations import Call
+from memory.samples.records import KeyHash
 
 NUMBERS: Final = frozenset({"number", "round", "generation"})
 LISTS: Final = frozenset({"ids"})
@@ -41,6 +43,8 @@ class Action:
         back: where a browser goes then; may name arguments.
         command: that does the same on a terminal; may name arguments.
         is_grave: whether it cannot be taken back.
+        inputs: what a person may add there.
+        of_a_person: whether a form names one by key, which may be long.
     """
 
     operation: str
@@ -52,6 +56,7 @@ class Action:
     command: str
     is_grave: bool = False
     inputs: tuple[Input, ...] = ()
+    of_a_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,10 @@ def confirmation(action: Action, control: Control, fields: Mapping[str, str], pr
 def _options(action: Action, call: Call) -> str:
     """What the command is told besides, as a shell takes it; no key, as shells keep what is typed."""
     parts = [f"--{name} {shlex.quote(call[name])}" for name in ("source", "reason") if call.get(name)]
-    parts += ["--key -"] if call.get("key") else []
+    if action.of_a_person:
+        parts += [f"--key-hash {call['key']}" if isinstance(call["key"], KeyHash) else "-"]
+    elif call.get("key"):
+        parts += ["--key -"]
     if ids := list(map(str, call.get("ids") or ())):
         parts += [f"--ids {','.join(ids)}"] if action.operation == "drop_aside" else ids
     parts += [shlex.quote(call["partition"])] if call.get("partition") else []
@@ -245,6 +253,17 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "/dead-letters",
                 "riverkeep memory dead-letters drop",
                 is_grave=True,
+            ),
+            Action(
+                "forget",
+                "Erase all text of this person for good?",
+                "Erase it",
+                explanations.of_an_erasure,
+                explanations.erased,
+                TRACE,
+                "riverkeep forget",
+                is_grave=True,
+                of_a_person=True,
             ),
             Action(
                 "resume",

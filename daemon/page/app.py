@@ -16,12 +16,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from daemon.control.operations import OPERATIONS
 from daemon.control.protocol import Control
 from daemon.page.access.sessions import PageSession, Sessions
-from daemon.page.desk import AS_JSON, Desk
+from daemon.page.desk import AS_JSON, BY_KEY, Desk
 from daemon.page.headers import SafeHeaders
 from daemon.page.metrics import PageMetrics
 from daemon.page.pages import PAGES
 
-OWN: Final = ("/sign-in", "/sign-out", "/static/", "/live", "/act/")
+OWN: Final = ("/sign-in", "/sign-out", "/static/", "/live", "/act/", BY_KEY)
 """Beginnings of addresses that are the page's whatever is asked for."""
 OPEN: Final = ("/sign-in", "/static/")
 PROBES: Final = frozenset({"/metrics", *(operation.path for operation in OPERATIONS if operation.probe)})
@@ -59,6 +59,7 @@ class Faces:
         self._desk = desk
         self._page = SafeHeaders(SignedInOnly(desk.application()))
         self._pages = [Route(page.path, desk.missing) for page in PAGES]
+        self._own_answers = [Route(page.path, desk.missing) for page in PAGES if page.answer is not None]
         self._answers = [Route(operation.path, desk.missing) for operation in OPERATIONS if operation.method == "GET"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,12 +67,19 @@ class Faces:
         if scope["type"] == "http":
             request = Request(scope)
             session = scope["page_session"] = self._desk.session_of(request)
-            if self._is_for_the_page(request, session):
+            scope["as_json"] = self._is_own_json(request, session)
+            if scope["as_json"] or self._is_for_the_page(request, session):
                 await self._page(scope, receive, send)
                 return
             # To look alone: what changes something is asked for with a form, or with the token.
             scope["signed_in"] = session is not None and scope["method"] in ("GET", "HEAD")
         await self._interface(scope, receive, send)
+
+    def _is_own_json(self, request: Request, session: PageSession | None) -> bool:
+        """Whether somebody who may look asks for JSON of an address that no operation has."""
+        if session is None or request.method not in ("GET", "HEAD") or not _matches(self._own_answers, request.scope):
+            return False
+        return request.query_params.get("format") == AS_JSON or "text/html" not in request.headers.get("accept", "")
 
     def _is_for_the_page(self, request: Request, session: PageSession | None) -> bool:
         path = request.scope["path"]

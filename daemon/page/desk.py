@@ -1,7 +1,7 @@
 """Answers those who are signed in: draws pages, asks before something is done and does it, tells of what goes wrong."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from daemon.control.answers.status import StatusAnswer
@@ -18,22 +18,27 @@ from daemon.control.how_it_stands import how_it_stands
 from daemon.control.operations import BY_NAME
 from daemon.control.protocol import Control
 from daemon.control.reading import check_arguments, read_number, read_query
-from daemon.errors import DaemonError
+from daemon.errors import BadRequest, DaemonError
 from daemon.page.access.attempts import Attempts
-from daemon.page.access.forms import is_from_here, read_form
+from daemon.page.access.forms import LONGEST_KEY_FORM_BYTES, MOST_BYTES, is_from_here, read_form
 from daemon.page.access.sessions import PageSession, Sessions
 from daemon.page.actions import ACTIONS, Action, call_of, carry_out, confirmation
+from daemon.page.addresses import TRACE
 from daemon.page.change_events import ChangeEvents
 from daemon.page.metrics import PageMetrics
-from daemon.page.pages import PAGES, PageAsked, PageLine
-from daemon.page.rendering import Frame, Renderer
+from daemon.page.page_arguments import TracePage
+from daemon.page.pages import PAGES, TRACE_LINE, PageAsked, PageLine
+from daemon.page.rendering import Frame, Renderer, outside
 from daemon.page.sign_in import SESSION, SignIn, sent_cookie
 from daemon.page.static import StaticFiles
+from daemon.page.views.named import NamedView
 from memory.errors import StoreError
 from serving.door.bearer import bears, digest_of
 
 log = structlog.get_logger(__name__)
 
+BY_KEY: Final = f"{TRACE}/by-key"
+"""Where the form is sent to that names a person by key: an address would end up in logs."""
 AS_JSON: Final = "json"
 """`?format=json`: what an address is for programs, in a browser."""
 TITLES: Final = {404: "There is no such page", 403: "Not done", 409: "Not done", 503: "Not now"}
@@ -73,6 +78,7 @@ class Desk:
                 Route("/sign-out", self._from_here(sign_in.out), methods=["POST"]),
                 Route("/static/{name}", self.static.answer, methods=["GET"]),
                 Route("/live", self.watch, methods=["GET"]),
+                Route(BY_KEY, self.trace_by_key, methods=["GET", "POST"]),
                 *(Route(page.path, self._endpoint(page), methods=["GET"]) for page in PAGES),
                 Route("/act/{name}", self.confirm, methods=["GET"]),
                 Route("/act/{name}", self.act, methods=["POST"]),
@@ -109,9 +115,25 @@ class Desk:
             is_opened = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
             notice = session.take_notice() if is_opened else ""
             asker.set(session.who)
+            if request.scope["as_json"]:
+                return await run_in_threadpool(self._answer, page, call)
             return await run_in_threadpool(self._draw, page, call, session, notice)
 
         return endpoint
+
+    async def trace_by_key(self, request: Request) -> Response:
+        """The page of a person whose key a form names."""
+        if request.method != "POST":
+            return RedirectResponse(TRACE, status_code=303)
+        fields = await self._read_own_form(request, most_bytes=LONGEST_KEY_FORM_BYTES)
+        if not (key := fields.get("key", "")):
+            raise BadRequest("`key` is empty: write the key of the person's documents.")
+        call = TracePage().call() | {"key": key}
+        return await run_in_threadpool(self._draw, TRACE_LINE, call, request.scope["page_session"], "")
+
+    def _answer(self, page: PageLine, call: dict[str, Any]) -> Response:
+        assert page.answer is not None
+        return JSONResponse(page.answer(PageAsked(self.control, self.control.status(), call)))
 
     def _draw(self, page: PageLine, call: dict[str, Any], session: PageSession, notice: str) -> Response:
         status = self.control.status()
@@ -124,7 +146,10 @@ class Desk:
             json=f"{BY_NAME[page.operation].path.format_map(call)}?format={AS_JSON}" if page.operation else "",
             is_live=page.is_live,
         )
-        return self.renderer.page(page.template, frame, shown, session, notice=notice)
+        if not isinstance(shown, NamedView):
+            return self.renderer.page(page.template, frame, shown, session, notice=notice)
+        frame = replace(frame, title=outside(shown.title).text, command=shown.command, json=shown.json)
+        return self.renderer.page(page.template, frame, shown, session, status=shown.status, notice=notice)
 
     async def watch(self, request: Request) -> Response:
         """The stream of events by which pages are kept current."""
@@ -139,7 +164,9 @@ class Desk:
     async def act(self, request: Request) -> Response:
         """Do what a form asks for, and go on to where that shows; a first step only asks."""
         session: PageSession = request.scope["page_session"]
-        fields, action = await self._read_own_form(request), _action(request)
+        action = _action(request)
+        longest = LONGEST_KEY_FORM_BYTES if action.of_a_person else MOST_BYTES
+        fields = await self._read_own_form(request, most_bytes=longest)
         if fields.get("step") != "do":
             return await self._ask(request, fields)
         asker.set(session.who)
@@ -162,10 +189,10 @@ class Desk:
 
         return checked
 
-    async def _read_own_form(self, request: Request) -> dict[str, str]:
+    async def _read_own_form(self, request: Request, *, most_bytes: int = MOST_BYTES) -> dict[str, str]:
         """The fields of a form that a page of this session sent. Raises BadRequest, HTTPException."""
         session: PageSession = request.scope["page_session"]
-        fields = await read_form(request)
+        fields = await read_form(request, most_bytes=most_bytes)
         # Whoever sends the token itself is no browser that somebody else's page could have led here.
         by_token = not sent_cookie(SESSION, request) and "authorization" in request.headers
         if not by_token and not (is_from_here(request.headers) and session.owns(fields.get("form_token", ""))):
@@ -176,22 +203,24 @@ class Desk:
 
     async def _daemon_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, DaemonError)
-        return self._problem(request, error.http_status, str(error))
+        return self._problem(request, error.http_status, str(error), type(error).__name__)
 
     async def _store_error(self, request: Request, error: Exception) -> Response:
         log.warning("store_failed", kind=type(error).__name__, error=str(error))
-        return self._problem(request, 503, str(error))
+        return self._problem(request, 503, str(error), type(error).__name__)
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return self._problem(request, error.status_code, error.detail)
+        return self._problem(request, error.status_code, error.detail, "http")
 
     async def _unexpected_error(self, request: Request, _: Exception) -> Response:
         # The server logs it with its traceback.
-        return self._problem(request, 500, "The page could not be drawn; the daemon's log says why.")
+        return self._problem(request, 500, "The page could not be drawn; the daemon's log says why.", "internal")
 
-    def _problem(self, request: Request, status: int, words: str) -> Response:
+    def _problem(self, request: Request, status: int, words: str, kind: str) -> Response:
         title, session = TITLES.get(status, "That did not work"), request.scope["page_session"]
+        if request.scope["as_json"]:
+            return JSONResponse({"error": {"type": kind, "message": words}}, status_code=status)
         if session is None:
             return self.renderer.bare("problem_bare.html", title, words, status=status)
         return self.renderer.page("problem.html", Frame("", title), words, session, status=status)

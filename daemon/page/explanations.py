@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from daemon.control.answers.people import ErasedPerson
 from daemon.control.protocol import Control
 from daemon.errors import UnknownThing
+from daemon.page.views.trace import seen_sentences
+from daemon.span import span
+from memory.samples.records import KeyHash
 
 Call = Mapping[str, Any]
 """The arguments of an operation, by name."""
@@ -139,6 +143,52 @@ def _letters(control: Control, call: Call) -> str:
         return f"Dead letter {letter['id']} ({letter['reason'].replace('_', ' ')}, {letter['value_bytes']:,} bytes) is"
     number = len(call["ids"]) or control.memory()["quarantine"]["dead_letters"]
     return f"{number:,} dead letters are"
+
+
+def of_an_erasure(control: Control, call: Call) -> list[str]:
+    """A person's text, erased by their key or its hash."""
+    key, for_good = call["key"], "None of its text is stored from then on either; backups are yours to erase."
+    try:
+        # What is counted is everything, whatever the page holds.
+        person = control.find(key, limit=1)
+    except UnknownThing:
+        return [f"Nothing is kept of that key. {for_good}"]
+    sentences = [
+        (
+            f"{person['samples']:,} samples, {person['dead_letters']:,} dead letters and {person['feedback']:,} of "
+            f"feedback are erased for good, and the directories of the {len(person['rounds']):,} rounds that were "
+            "given the text, where they are kept."
+        ),
+        for_good,
+        *seen_sentences(person),
+    ]
+    if isinstance(key, KeyHash):
+        sentences.append("Dead letters go where their record carries the key; by the key itself all go that name it.")
+    if (off := person["calls_off"]) is not None:
+        sentences.append(
+            f"Round {off['round']}, which is in progress, was given the text and is called off: {span(off['seconds'])} "
+            "of work are lost, and the rest of its text waits for the next round."
+        )
+    if similar := len(person["similar"]):
+        sentences.append(f"Of {similar:,} similar keys, which may name the same person, nothing is erased.")
+    return sentences
+
+
+def erased(answer: ErasedPerson) -> str:
+    """What an erasure erased."""
+    generations, clean = answer["generations"], answer["clean_generation"]
+    amounts = f"{answer['samples']:,} samples, {answer['dead_letters']:,} dead letters"
+    directories = f"{len(answer['directories']):,} directories of rounds"
+    parts = [f"{amounts}, {answer['feedback']:,} of feedback and {directories} are erased."]
+    if answer["called_off"] is not None:
+        parts.append(f"Round {answer['called_off']} is called off.")
+    if generations:
+        parts.append(f"{len(generations):,} generations were trained on it, the latest of them {generations[-1]}.")
+    if generations and clean is not None:
+        parts.append(f"Generation {clean} never saw it.")
+    if similar := len(answer["similar"]):
+        parts.append(f"Of {similar:,} similar keys nothing was erased.")
+    return " ".join(parts)
 
 
 def of_reading_on(control: Control, call: Call) -> list[str]:

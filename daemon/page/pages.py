@@ -7,18 +7,12 @@ from typing import Any, Final
 
 from daemon.control.answers.rounds import GenerationsAnswer
 from daemon.control.answers.status import StatusAnswer
-from daemon.control.arguments import (
-    Arguments,
-    AsideTextPage,
-    DeadLettersPage,
-    Flag,
-    FlipsPage,
-    NewestFirst,
-    OfDeadLetter,
-    OfRound,
-)
+from daemon.control.answers.traces import TraceAnswer
+from daemon.control.arguments import Arguments, DeadLettersPage, FlipsPage, NewestFirst, OfDeadLetter, OfRound
 from daemon.control.protocol import Control
-from daemon.errors import UnknownThing
+from daemon.errors import DaemonError, UnknownThing
+from daemon.page.addresses import TRACE
+from daemon.page.page_arguments import HeldTextPage, TracePage
 from daemon.page.views.audit import audit_view
 from daemon.page.views.flips import flips_view
 from daemon.page.views.generations import generations_view
@@ -28,17 +22,12 @@ from daemon.page.views.now import LATEST, now_view
 from daemon.page.views.records import dead_letter_row, dead_letters_view, streams_view
 from daemon.page.views.round import round_view
 from daemon.page.views.rounds import rounds_view
+from daemon.page.views.trace import TraceView, nothing_traced, trace_view
 from memory.errors import StoreError
 
 HELD_SHOWN: Final = 10
 """Rounds whose verdict is looked up for what they set aside."""
 GAPS_SHOWN: Final = 20
-
-
-class HeldTextPage(AsideTextPage):
-    """A page of what a round set aside, its text only where that is asked for."""
-
-    text: Flag = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +54,12 @@ class PageLine:
         tab: the path of the tab that it belongs to.
         template: what draws it.
         title: may name `{number}`.
-        view: what it shows.
+        view: what it shows; a `NamedView` names itself.
         arguments: what its address may name.
         operation: whose answer it shows, by name; empty where it shows several.
         command: that shows the same on a terminal.
         is_live: whether it is kept current by events.
+        answer: what its address is for programs, where no operation has that address.
     """
 
     path: str
@@ -81,6 +71,7 @@ class PageLine:
     operation: str = ""
     command: str = ""
     is_live: bool = False
+    answer: Callable[[PageAsked], Any] | None = None
 
 
 def _now(asked: PageAsked) -> object:
@@ -158,10 +149,31 @@ def _streams(asked: PageAsked) -> object:
     return streams_view(asked.status, asked.control.memory(), asked.control.gaps(limit=GAPS_SHOWN))
 
 
+def _traced(asked: PageAsked) -> TraceAnswer:
+    control, call = asked.control, asked.call
+    if call["topic"] is not None:
+        return control.trace(call["topic"], call["partition"], call["offset"], text=call["text"])
+    if call["key"] is not None:
+        return control.trace_key(call["key"], text=call["text"], limit=call["limit"], after=call["after"])
+    return {"records": [], "next": None, "erasures": []}
+
+
+def _trace(asked: PageAsked) -> TraceView:
+    if asked.call["topic"] is None and asked.call["key"] is None:
+        return TraceView()
+    try:
+        return trace_view(asked.call, _traced(asked))
+    except DaemonError as error:
+        # Beside the form, so that another is asked for at once.
+        return nothing_traced(asked.call, str(error), error.http_status)
+
+
 def _audit(asked: PageAsked) -> object:
     limit = asked.call["limit"]
     return audit_view(asked.control.audit(limit=limit, before=asked.call["before"]), limit)
 
+
+TRACE_LINE: Final = PageLine(TRACE, TRACE, "trace.html", "Trace", _trace, TracePage, answer=_traced)
 
 PAGES: Final = (
     PageLine("/", "/", "now.html", "Now", _now, operation="status", command="riverkeep status", is_live=True),
@@ -260,6 +272,7 @@ PAGES: Final = (
         operation="dead_letter",
         command="riverkeep memory dead-letters --show {number}",
     ),
+    TRACE_LINE,
     PageLine(
         "/audit", "/audit", "audit.html", "Audit log", _audit, NewestFirst, operation="audit", command="riverkeep audit"
     ),

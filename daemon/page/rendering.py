@@ -37,6 +37,7 @@ TABS: Final = (
     Tab("/generations", "Generations"),
     Tab("/streams", "Streams"),
     Tab("/dead-letters", "Dead letters"),
+    Tab("/trace", "Trace"),
     Tab("/audit", "Audit log"),
 )
 

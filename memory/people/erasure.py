@@ -148,7 +148,9 @@ def seen_by(
     retired = {number for number, _, _, state in rows if state == GenerationState.RETIRED}
     serving = facts.find_int(tx, "serving")
     led_here = [] if serving is None else lineage(parents, serving)
-    clean = next((number for number in reversed(led_here) if number not in concerned | unknown | retired), None)
+    # Once, and not for each of thousands of generations.
+    unfit = concerned | unknown | retired
+    clean = next((number for number in reversed(led_here) if number not in unfit), None)
     return direct, tuple(sorted(concerned - set(direct))), clean
 
 

@@ -44,6 +44,7 @@ PICTURES = (
     Picture("page-needs", "/needs", height=900),
     Picture("page-round", "/rounds/1", height=1000),
     Picture("page-knowledge", "/knowledge", height=1250),
+    Picture("page-trace", "/trace?topic=news&partition=0&offset=3", height=1000),
     Picture("page-generations", "/generations", height=760),
 )
 

@@ -20,8 +20,9 @@ from tests.unproven import CHROMIUM, program
 
 WAITS = 11
 """The round of the story that waits."""
+TRACED = "/trace?topic=news&partition=0&offset=3"
 ADDRESSES = sorted(
-    {*(page.path.replace("{number}", str(WAITS)) for page in PAGES), "/rounds/4/flips", "/rounds/8/flips?text=1"}
+    {*(page.path.replace("{number}", str(WAITS)) for page in PAGES), "/rounds/4/flips", "/rounds/8/flips?text=1", TRACED}
 )
 SERIOUS = ("serious", "critical")
 
@@ -174,6 +175,31 @@ def test_what_flipped_is_what_the_report_says(watched: Watched, control: LiveCon
         assert document["after"] is not None
         assert document["sample"]["text"] in words
         assert f"loss {document['before']:.3f} → {document['after']:.3f}" in words
+
+
+def test_a_record_is_traced_by_a_form_without_javascript(browser: Browser, service: tuple[str, Story]) -> None:
+    """From an empty page to its text, with the keyboard alone; rounds and amounts are the operation's."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, service[0])
+    page.goto(f"{service[0]}/trace")
+    page.get_by_label("Topic").focus()
+    for word in ("news", "0", "3"):
+        page.keyboard.type(word)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(re.escape(TRACED)))
+    answer = service[1].control().trace("news", 0, 3, text=True)
+    (record,), (erasure,) = answer["records"], answer["erasures"]
+    assert page.locator(".documents .told").first.locator("a").all_inner_texts() == [
+        f"Round {use['round']}" for use in reversed(record["rounds"])
+    ]
+    amounts = [f"{erasure['samples']:,}", f"{erasure['dead_letters']:,}", f"{erasure['feedback']:,}"]
+    assert page.locator("#erasure dd").all_inner_texts()[:3] == amounts
+    page.get_by_role("link", name="Show the text").press("Enter")
+    assert record["sample"] is not None
+    assert page.locator(".documents .text").inner_text() == record["sample"]["text"]
+    context.close()
 
 
 def test_signing_in_and_acting_take_no_mouse(browser: Browser, service: tuple[str, Story]) -> None:

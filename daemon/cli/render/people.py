@@ -10,6 +10,7 @@ from rich.text import Text
 from daemon.cli.render.screen import console, table
 from daemon.control.answers.people import ErasedPerson, FoundPerson, SeenBy, SimilarKeyLine
 from daemon.control.answers.records import SampleLine
+from daemon.control.answers.traces import ForeseenErasure
 from daemon.control.printable import inline
 from daemon.control.wording import shown_text
 from daemon.span import span as ago
@@ -70,7 +71,7 @@ def print_forgotten(facts: ErasedPerson) -> None:
     print_similar(facts)
 
 
-def print_similar(facts: FoundPerson | ErasedPerson) -> None:
+def print_similar(facts: FoundPerson | ErasedPerson | ForeseenErasure) -> None:
     """Keys that may name the same person as the one that was named."""
     for line in similar_lines(facts.get("similar", [])):
         console.print(Text(line), soft_wrap=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from daemon.cli.render.people import print_seen_by
+from daemon.cli.render.people import print_seen_by, print_similar
 from daemon.cli.render.screen import console
 from daemon.control.answers.traces import ForeseenErasure, TraceAnswer, TracedRecord
 from daemon.control.printable import inline
@@ -69,3 +69,4 @@ def _print_erasure(erasure: ForeseenErasure, now: float) -> None:
         console.print(f"It was erased {ago(now - erasure['erased_at'])} ago already.")
     print_seen_by(erasure)
     console.print(Text(f"  $ {inline(erasure['command'])}", "bold"), soft_wrap=True)
+    print_similar(erasure)

@@ -3,7 +3,7 @@
 from typing import TypedDict
 
 from daemon.control.answers.kept import DeadLetterLine
-from daemon.control.answers.people import GivenRound, InterruptedRound, SeenBy
+from daemon.control.answers.people import GivenRound, InterruptedRound, SeenBy, SimilarKeyLine
 from daemon.control.answers.records import RecordPlace, SampleLine
 
 
@@ -84,6 +84,7 @@ class ForeseenErasure(SeenBy):
         calls_off: the round in progress that would be called off; None where none is.
         erased_at: unix seconds; None where the person was not erased yet.
         command: that erases.
+        similar: other keys, of which nothing would go.
     """
 
     key_hash: str
@@ -95,6 +96,7 @@ class ForeseenErasure(SeenBy):
     calls_off: InterruptedRound | None
     erased_at: float | None
     command: str
+    similar: list[SimilarKeyLine]
 
 
 class TraceAnswer(TypedDict):

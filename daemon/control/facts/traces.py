@@ -102,6 +102,7 @@ def foreseen_erasure(person: FoundPerson, key: str | KeyHash, settings: Settings
         "calls_off": person["calls_off"],
         "erased_at": person["erased_at"],
         "command": erasure_command(key, person["key_hash"]),
+        "similar": person["similar"],
     }
 
 

@@ -6,15 +6,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
 
+from daemon.control.arguments import LONGEST_KEY_BODY_BYTES
 from daemon.errors import BadRequest
 
 MOST_BYTES: Final = 64 * 1024
+LONGEST_KEY_FORM_BYTES: Final = 3 * LONGEST_KEY_BODY_BYTES + MOST_BYTES
+"""Of a form with a person's key, as long as one in a request's body; each byte may be written as three."""
 MOST_FIELDS: Final = 64
 KIND: Final = "application/x-www-form-urlencoded"
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form, the last of each name.
+async def read_form(request: Request, *, most_bytes: int = MOST_BYTES) -> dict[str, str]:
+    """The fields of a form of at most so many bytes, the last of each name.
 
     Raises:
         BadRequest: it is none, or larger than any of ours.
@@ -24,8 +27,9 @@ async def read_form(request: Request) -> dict[str, str]:
     content = bytearray()
     async for piece in request.stream():
         content += piece
-        if len(content) > MOST_BYTES:
-            raise BadRequest(f"The form is larger than {MOST_BYTES:,} bytes.")
+        if len(content) > most_bytes:
+            hint = "; name so long a key by its hash" if most_bytes > MOST_BYTES else ""
+            raise BadRequest(f"The form is larger than {most_bytes:,} bytes{hint}.")
     try:
         pairs = parse_qsl(content.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError as error:

@@ -10,6 +10,7 @@ from daemon.control.answers.status import StatusAnswer
 from daemon.control.how_it_stands import how_it_stands
 from daemon.control.wording import shown_text
 from daemon.ingestion.flood_sentence import flooded
+from daemon.page.addresses import record_address
 from daemon.page.views.checks import CheckRow, check_rows, failed
 from daemon.page.views.now import NeedLink, pointer
 
@@ -131,12 +132,14 @@ class HeldDocument:
     """One document that is set aside.
 
     Attributes:
+        trace: the address where its record is followed.
         text: None until somebody asks for it.
         loss: nats per token under what served; None where it was not measured.
     """
 
     id: int
     place: str
+    trace: str
     source: str
     label: str | None
     key_hash: str | None
@@ -176,6 +179,7 @@ def _document(document: AsideDocument, *, text: bool) -> HeldDocument:
     return HeldDocument(
         id=document["id"],
         place=f"{document['topic']}/{document['partition']} at {document['offset']}",
+        trace=record_address(document["topic"], document["partition"], document["offset"]),
         source=document["source"],
         label=document["label"],
         key_hash=document["key_hash"],

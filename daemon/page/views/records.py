@@ -7,6 +7,7 @@ from typing import Final
 from daemon.control.answers.kept import DeadLetterLine, GapLine, MemoryAnswer
 from daemon.control.answers.status import StatusAnswer
 from daemon.ingestion.flood_sentence import flooded
+from daemon.page.addresses import record_address
 
 SOURCES_SHOWN: Final = 40
 PARTITIONS_SHOWN: Final = 200
@@ -17,12 +18,14 @@ class DeadLetterRow:
     """One record that could not be understood.
 
     Attributes:
+        trace: the address where the record is followed.
         value, key: what was kept of it; None until somebody asks for it, or where there is none.
         cut: whether the record was longer than what was kept.
     """
 
     id: int
     place: str
+    trace: str
     reason: str
     detail: str
     size: int
@@ -123,6 +126,7 @@ def dead_letter_row(letter: DeadLetterLine) -> DeadLetterRow:
     return DeadLetterRow(
         id=letter["id"],
         place=f"{letter['topic']}/{letter['partition']} at {letter['offset']}",
+        trace=record_address(letter["topic"], letter["partition"], letter["offset"]),
         reason=letter["reason"].replace("_", " "),
         detail=letter["detail"],
         size=letter["value_bytes"],

@@ -7,6 +7,7 @@ from typing import Any, Final
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.rounds import RoundAnswer, RoundSamplesAnswer
 from daemon.control.answers.status import RoundStanding
+from daemon.page.addresses import record_address
 from daemon.page.views.checks import CheckRow, check_rows
 from daemon.page.views.rounds import RoundInProgress, RoundRow, round_in_progress, round_row
 
@@ -64,6 +65,17 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """The first and the last record of a partition that the round was given as new text, and where each is followed."""
+
+    partition: str
+    first: int
+    last: int
+    trace_first: str
+    trace_last: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoundView:
     """A round.
 
@@ -88,7 +100,7 @@ class RoundView:
     losses: tuple[ShownShare, ...]
     given: tuple[GivenSamples, ...]
     given_note: str
-    offsets: tuple[tuple[str, int, int], ...]
+    offsets: tuple[OffsetRange, ...]
     cost: Cost | None
     flips: str
     notes: tuple[str, ...]
@@ -136,7 +148,7 @@ def round_view(
             for each in samples["sources"]
         ),
         given_note=samples["note"],
-        offsets=tuple((name, first, last) for name, (first, last) in answer["offsets"].items()),
+        offsets=tuple(_offset_range(name, first, last) for name, (first, last) in answer["offsets"].items()),
         cost=_cost(training, report.get("device", "")),
         flips=_flips(report, candidate),
         notes=tuple(_notes(answer, training)),
@@ -148,6 +160,11 @@ def round_view(
         told=(*explained["began"], *explained["ended"]),
         steps=tuple((step["text"], step["command"]) for step in explained["next"]),
     )
+
+
+def _offset_range(name: str, first: int, last: int) -> OffsetRange:
+    topic, _, partition = name.rpartition("/")
+    return OffsetRange(name, first, last, *(record_address(topic, int(partition), at) for at in (first, last)))
 
 
 def shares(figures: Mapping[str, float | None]) -> tuple[ShownShare, ...]:

@@ -148,7 +148,7 @@ class FakeControl:
         seen = {"generations": [1], "descendants": [2], "clean_generation": 0, "lineage_from": 1}
         amounts = {"samples": 1, "dead_letters": 0, "feedback": 0, "rounds": [{"round": 1, "parts": {"fresh": 1}}]}
         told = {"directories": ["/state/rounds/000001"], "calls_off": {"round": 3, "seconds": 90.0}, "erased_at": 0.0}
-        return {"key_hash": key_hash, **amounts, **told, **seen, "command": "riverkeep forget zoe"}
+        return {"key_hash": key_hash, **amounts, **told, **seen, "command": "riverkeep forget zoe", "similar": []}
 
     def find(self, key: str | KeyHash, *, text: bool = False, limit: int = 50, after: int = 0) -> Any:
         """One sample of anybody but `nobody`."""
