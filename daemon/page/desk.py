@@ -110,13 +110,13 @@ class Desk:
             of_path = {name: read_number(text, page.arguments.thing) for name, text in request.path_params.items()}
             fields = read_query(request.query_params.items(), page.arguments) | of_path
             call = check_arguments(page.arguments, fields).call()
-            # Not of what a script asks for: the page that somebody opens next is the one that says it.
             session: PageSession = request.scope["page_session"]
-            is_opened = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
-            notice = session.take_notice() if is_opened else ""
             asker.set(session.who)
             if request.scope["as_json"]:
                 return await run_in_threadpool(self._answer, page, call)
+            # Not of what a script asks for: the page that somebody opens next is the one that says it.
+            is_opened = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
+            notice = session.take_notice() if is_opened else ""
             return await run_in_threadpool(self._draw, page, call, session, notice)
 
         return endpoint

@@ -109,6 +109,8 @@ def test_what_others_wrote_is_text_there_too(ground: Ground, reader: Browser, pe
     assert "alert(6)" not in masked.text
     shown = reader.get(with_query("/trace", {"topic": TOPIC, "partition": 3, "offset": 0, "text": 1}))
     assert "&lt;script&gt;alert(6)" in shown.text
+    line = ground.control.audit(limit=1)[0]
+    assert (line["who"], line["what"]) == ("ada, by the page", "trace")
     for page in (masked, shown):
         assert "<script>alert" not in page.text
         # A field's value is what was asked for, to the letter; a browser shows it by itself.
