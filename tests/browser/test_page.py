@@ -22,7 +22,12 @@ WAITS = 11
 """The round of the story that waits."""
 TRACED = "/trace?topic=news&partition=0&offset=3"
 ADDRESSES = sorted(
-    {*(page.path.replace("{number}", str(WAITS)) for page in PAGES), "/rounds/4/flips", "/rounds/8/flips?text=1", TRACED}
+    {
+        *(page.path.replace("{number}", str(WAITS)) for page in PAGES),
+        "/rounds/4/flips",
+        "/rounds/8/flips?text=1",
+        TRACED,
+    }
 )
 SERIOUS = ("serious", "critical")
 
