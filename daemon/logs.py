@@ -26,6 +26,9 @@ QUIET = {
     "uvicorn.access": logging.WARNING,
     "uvicorn.error": logging.WARNING,
     "asyncio": logging.WARNING,
+    # By them OpenTelemetry sends its spans.
+    "opentelemetry": logging.WARNING,
+    "urllib3": logging.WARNING,
 }
 """Libraries that say more than an operator can read."""
 
@@ -54,7 +57,7 @@ def configure(*, level: str = "info", format: str = "auto", stream: TextIO | Non
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     handler = logging.StreamHandler(target)
-    handler.addFilter(RepeatFilter("kafka", "uvicorn", "asyncio"))
+    handler.addFilter(RepeatFilter("kafka", "uvicorn", "asyncio", "opentelemetry"))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -117,7 +120,7 @@ def withhold(_logger: Any, _method: str, event: Event) -> Event:
 class RepeatFilter(logging.Filter):
     """Lets each message of some libraries through once a minute, with how often it came meanwhile.
 
-    With the broker away, or a crowd at the door, they repeat themselves.
+    With the broker or a collector of spans away, or a crowd at the door, they repeat themselves.
     """
 
     def __init__(self, *libraries: str, clock: Callable[[], float] = time.monotonic) -> None:

@@ -34,6 +34,7 @@ from daemon.settings.mistakes import BadSettings
 from daemon.settings.tree import Settings
 from memory.errors import StoreError
 from memory.store import Store
+from serving.tracing.begin import traced
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ def run(settings: Settings, *, config_file: Path | None = None) -> int:
 
     Raises:
         AlreadyRunning: another daemon holds the state directory.
-        DaemonError, StoreError, CheckpointsError: it cannot start, and why.
+        DaemonError, StoreError, CheckpointsError, ServingError: it cannot start, and why.
     """
     share_one_arena()
     try:
@@ -72,7 +73,9 @@ def running(launch: Launch) -> Iterator["Service"]:
 
 def _begin(stack: ExitStack, launch: Launch) -> "Service":
     """Everything that the service is, in the order in which one thing needs another."""
-    settings, shared = launch.settings, make_shared(launch)
+    settings = launch.settings
+    # Before all else, and so closed after it: when every span has ended.
+    shared = make_shared(launch, stack.enter_context(traced(settings.tracing, "daemon")))
     # First: to open a large store takes a while, and a stop that comes meanwhile must be heeded.
     signals = stack.enter_context(Signals(shared.shutdown.begin))
     lock = stack.enter_context(StateLock(settings.state_dir, now=launch.clock()))

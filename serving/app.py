@@ -34,26 +34,28 @@ from serving.routes.feedback import FeedbackRoute
 from serving.routes.parts import Parts
 from serving.routes.state import StateRoutes
 from serving.routes.watched_text import WatchedTextRoute
+from serving.tracing.spans import NO_TRACING, Tracing
 
 LONGEST_ECHO: Final = 200
 KEEP_WITHIN_S: Final = 5.0
 """What the keys have taken is on disk, at the end; a disk that does not answer is waited for no longer."""
 
 
-def build_app(parts: Parts, keys: ApiKeys, usage: Path | None = None) -> Starlette:
+def build_app(parts: Parts, keys: ApiKeys, usage: Path | None = None, *, tracing: Tracing = NO_TRACING) -> Starlette:
     """The application: every route, behind the guard.
 
     Args:
         parts: what the routes work with.
         keys: who may ask.
         usage: the file with what each key has taken of the day; None: that is kept in memory alone.
+        tracing: what is told of each request.
     """
     bodies = Bodies(limit=parts.settings.max_body_bytes, timeout_s=parts.settings.body_timeout_s)
     state, completions, classify = StateRoutes(parts), CompletionRoutes(parts, bodies), ClassifyRoute(parts, bodies)
     parts.metrics.begin_requests((*sorted(ROUTES), OTHER_ROUTES))
     askers = _askers(parts, usage)
     keys.tell(askers.know)
-    guard = Middleware(Guard, keys=keys, askers=askers, switch=parts.switch, metrics=parts.metrics)
+    guard = Middleware(Guard, keys=keys, askers=askers, switch=parts.switch, metrics=parts.metrics, tracing=tracing)
     app = Starlette(
         routes=[
             Route("/healthz", state.healthz),

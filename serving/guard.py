@@ -1,6 +1,7 @@
 """What every request passes: counting, the generation's name, the key."""
 
 import asyncio
+import logging
 import time
 import traceback
 from typing import Final
@@ -17,8 +18,10 @@ from serving.errors import NotReady, RequestError, error_body
 from serving.generations.swap import Switch
 from serving.keys.entries import KeyEntry
 from serving.metrics import ServingMetrics
+from serving.tracing.spans import NO_SPAN, NO_TRACING, Span, Tracing
 
 _log = structlog.get_logger(__name__)
+_each_request = logging.getLogger(__name__)
 
 GENERATION_HEADER: Final = "x-riverkeep-generation"
 FRAMES_LOGGED: Final = 8
@@ -37,6 +40,9 @@ FEEDBACK_ROUTE: Final = "/v1/feedback"
 STATE_ROUTES: Final = frozenset({MODEL_ROUTE, "/v1/models", "/v1/riverkeep/generation", CANARY_ROUTE})
 ROUTES: Final = OPEN_ROUTES | ANSWER_ROUTES | STATE_ROUTES | {FEEDBACK_ROUTE, WATCHED_TEXT_ROUTE}
 OTHER_ROUTES: Final = "other"
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER_METHODS: Final = "_OTHER"
+"""OpenTelemetry's word; of what a client made up no name is made."""
 
 
 def error_response(error: RequestError) -> Response:
@@ -58,15 +64,25 @@ class Guard:
 
     It counts and times each request, lets none in without the key but those to open routes, holds each key to its
     limits, names request and generation on every response, and turns what nobody foresaw into a 500 without its text
-    in the log.
+    in the log. Whatever is logged on the way names the request. Each is a span, but for probes'.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: ApiKeys, askers: Askers, switch: Switch, metrics: ServingMetrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: ApiKeys,
+        askers: Askers,
+        switch: Switch,
+        metrics: ServingMetrics,
+        tracing: Tracing = NO_TRACING,
+    ) -> None:
         self._app = app
         self._keys = keys
         self._askers = askers
         self._switch = switch
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's scope; only HTTP requests are counted."""
@@ -74,20 +90,40 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["trace"] = trace = RequestTrace.of(scope["headers"])
-        exchange = _Exchange(send, self._switch, trace)
-        started = time.perf_counter()
-        try:
-            await self._answer(scope, receive, exchange)
-        finally:
-            exchange.asker.leave(exchange.status, counted=_is_limited(scope))
-            self._count(scope, exchange, time.perf_counter() - started)
+        trace = RequestTrace.of(scope["headers"])
+        with structlog.contextvars.bound_contextvars(request=trace.id), self._begin_span(scope, trace) as span:
+            scope["trace"] = trace.within(span.carried)
+            exchange = _Exchange(send, self._switch, trace)
+            started = time.perf_counter()
+            try:
+                await self._answer(scope, receive, exchange)
+            finally:
+                exchange.asker.leave(exchange.status, counted=_is_limited(scope))
+                exchange.describe(span)
+                self._count(scope, exchange, time.perf_counter() - started)
+
+    def _begin_span(self, scope: Scope, trace: RequestTrace) -> Span:
+        if _by_probes(scope) or scope["path"] in OPEN_ROUTES:
+            return NO_SPAN
+        method = scope["method"] if scope["method"] in METHODS else OTHER_METHODS
+        # Neither the path, which a client may write anything into, nor anything of the body.
+        route = None if (known := _route(scope["path"])) == OTHER_ROUTES else known
+        return self._tracing.begin(
+            f"{method} {route or ''}".strip(),
+            {"http.request.method": method, "http.route": route, "riverkeep.request.id": trace.id},
+            kind="server",
+            carried=trace.passed_on,
+        )
 
     def _count(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
-        if not _by_probes(scope):
-            route = _route(scope["path"])
-            self._metrics.requests.labels(route, str(exchange.status)).inc()
-            self._metrics.request_seconds.labels(route).observe(seconds)
+        if _by_probes(scope):
+            return
+        route = _route(scope["path"])
+        self._metrics.requests.labels(route, str(exchange.status)).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        # Asked first: structlog would put the line together before anybody asks whether it is wanted.
+        if _each_request.isEnabledFor(logging.DEBUG):
+            _log.debug("request_answered", route=route, status=exchange.status, seconds=round(seconds, 6))
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         try:
@@ -103,6 +139,7 @@ class Guard:
             await exchange.fail(NotReady("the server is shutting down; ask another replica"), scope, receive)
             raise
         except Exception as error:  # noqa: BLE001 - the last place before the client; the loop must go on
+            exchange.failure = type(error).__name__
             _log.error(
                 "request_failed",
                 route=scope["path"],
@@ -171,6 +208,8 @@ class _Exchange:
         self.status = 499
         # Of one that bears no key, or not yet.
         self.asker = Asker()
+        self.failure = ""
+        self._generation: int | None = None
         self._started = False
 
     async def send(self, message: Message) -> None:
@@ -186,9 +225,24 @@ class _Exchange:
         headers = list(message.get("headers", ()))
         current = self._switch.current
         # The route's own word first: a swap may have come between the request and its answer.
-        if current and not any(name == GENERATION_HEADER.encode() for name, _ in headers):
-            headers.append((GENERATION_HEADER.encode(), str(current.number).encode()))
+        named = next((value for name, value in headers if name == GENERATION_HEADER.encode()), None)
+        if named is None and current:
+            named = str(current.number).encode()
+            headers.append((GENERATION_HEADER.encode(), named))
+        self._generation = None if named is None else int(named)
         message["headers"] = headers
+
+    def describe(self, span: Span) -> None:
+        """Say of a span what became of the request."""
+        span.note(
+            {
+                "http.response.status_code": self.status,
+                "riverkeep.generation": self._generation,
+                "riverkeep.key": self.asker.name or None,
+            }
+        )
+        if self.status >= 500 or self.failure:
+            span.fail(self.failure or str(self.status))
 
     async def fail(self, error: RequestError, scope: Scope, receive: Receive) -> None:
         # A status cannot be taken back; the client sees a body that breaks off.

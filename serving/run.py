@@ -40,6 +40,7 @@ from serving.processes.home import engines_home
 from serving.processes.writer import EngineWriter
 from serving.routes.parts import Parts
 from serving.settings import PROBES_KEY_VARIABLE, PROBES_VARIABLE, ServingSettings
+from serving.tracing.spans import NO_TRACING, Tracing
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ def serve(
     recipe_length: int | None = None,
     feedback_directory: Path | None = None,
     usage: Path | None = None,
+    tracing: Tracing = NO_TRACING,
 ) -> None:
     """Answer requests from the generation that the pointer under `checkpoints_root` names, until SIGTERM or SIGINT.
 
@@ -70,6 +72,7 @@ def serve(
         recipe_length: to how many tokens a classifier's base cuts texts; later generations tell by their own recipe.
         feedback_directory: where what people say of answers is written down; None: it is not taken.
         usage: the file with what each API key has taken of the day; None: that is kept in memory alone.
+        tracing: what is told of requests and swaps.
 
     Raises:
         CannotServe: the address is taken, the key file is unusable, or the device is not there.
@@ -93,12 +96,11 @@ def serve(
     answers = AnswerRegister(feedback_directory, settings.feedback)
     parts = Parts(settings, model_kind, switch, worker, recent, metrics, trouble, ending, checkpoints_root, answers)
     with ExitStack() as stack:
-        store = GenerationStore(checkpoints_root)
-        loader = stack.enter_context(_loader(settings, store, model_kind, metrics, recipe_length))
-        follower = Follower(loader, switch, warming(worker, recent), metrics, poll_s=settings.poll_s)
+        loader = stack.enter_context(_loader(settings, checkpoints_root, model_kind, metrics, recipe_length))
+        follower = Follower(loader, switch, warming(worker, recent), metrics, poll_s=settings.poll_s, tracing=tracing)
         entrances = _entrances(settings, stack)
-        endings = Endings("serving", metrics.registry)
-        server = Door(build_app(parts, keys, usage), entrances, endings, drain_s=settings.drain_timeout_s)
+        app = build_app(parts, keys, usage, tracing=tracing)
+        server = Door(app, entrances, Endings("serving", metrics.registry), drain_s=settings.drain_timeout_s)
         # Undone in reverse: the follower first, which may be waiting for the worker to warm a generation.
         worker.start()
         stack.callback(worker.close)
@@ -166,9 +168,10 @@ def _heed_signals(server: Door) -> None:
 
 @contextmanager
 def _loader(
-    settings: ServingSettings, store: GenerationStore, kind: ModelKind, metrics: ServingMetrics, length: int | None
+    settings: ServingSettings, root: Path, kind: ModelKind, metrics: ServingMetrics, length: int | None
 ) -> Iterator[Brings]:
     """What brings generations to answer: into this process, or each into an engine of its own."""
+    store = GenerationStore(root)
     if settings.engine == "builtin":
         device = _device(settings.device)
         _log.info("serving_device", device=device)

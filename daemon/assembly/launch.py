@@ -21,6 +21,7 @@ from daemon.rounds.current import CurrentRound
 from daemon.settings.in_force import SettingsInForce
 from daemon.settings.tree import Settings
 from daemon.tolerant_metrics import TolerantRegistry
+from serving.tracing.spans import NO_TRACING, Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ class Shared:
     metrics: DaemonMetrics
 
 
-def make_shared(launch: Launch) -> Shared:
-    """What the parts of a service to be started share."""
+def make_shared(launch: Launch, tracing: Tracing = NO_TRACING) -> Shared:
+    """What the parts of a service to be started share; of its rounds is told by `tracing`."""
     lifecycle = launch.settings.lifecycle
     shutdown = Shutdown(
         grace_seconds=lifecycle.grace_seconds,
@@ -87,7 +88,7 @@ def make_shared(launch: Launch) -> Shared:
         watchers=Watchers(),
         patience=Patience(),
         asks=Asks(),
-        current=CurrentRound(),
+        current=CurrentRound(tracing=tracing),
         promotion=threading.RLock(),
         registry=registry,
         metrics=DaemonMetrics(registry),

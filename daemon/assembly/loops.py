@@ -47,7 +47,7 @@ def make_loops(launch: Launch, shared: Shared, opened: OpenedRooms, *, owner: st
     Args:
         owner: this replica's name, for the offsets that it holds.
     """
-    learner = _learner(launch)
+    learner = _learner(launch, shared)
     serving = _serving(launch, shared)
     rounds = _rounds(launch, shared, opened, learner, serving)
     feedback = FeedbackDesk(lambda: shared.settings.now, opened.rooms.store, launch.clock)
@@ -58,11 +58,12 @@ def make_loops(launch: Launch, shared: Shared, opened: OpenedRooms, *, owner: st
     return Loops(rounds, learner, feedback, serving, ingest, dead_letters)
 
 
-def _learner(launch: Launch) -> LearnerProcess:
+def _learner(launch: Launch, shared: Shared) -> LearnerProcess:
     return LearnerProcess(
         command=launch.learner,
         environment=launch.child_environment(),
         nice=launch.settings.lifecycle.learner_nice,
+        context=lambda: shared.current.spans.environment,
     )
 
 

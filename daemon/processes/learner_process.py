@@ -84,6 +84,7 @@ class LearnerProcess:
         command: what is run, with the round directory after it.
         nice: how far the learner steps back on the processor, so that a round on CPU delays ingestion and
             answers less.
+        context: variables that a run is given besides, asked when it begins.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class LearnerProcess:
         command: Sequence[str] = LEARNER,
         environment: Mapping[str, str] | None = None,
         nice: int = 0,
+        context: Callable[[], Mapping[str, str]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = tuple(command)
@@ -99,6 +101,7 @@ class LearnerProcess:
         # on a busy machine a round then takes many times as long.
         self._environment = {"OMP_WAIT_POLICY": "PASSIVE"} | dict(os.environ if environment is None else environment)
         self._nice = nice
+        self._context = context
         self._clock = clock
         self._watch: _Watch | None = None
 
@@ -140,7 +143,7 @@ class LearnerProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=self._environment,
+            env={**self._environment, **self._context()},
             # Whatever it starts (workers of torchrun) is in its group and is killed with it.
             start_new_session=True,
         ) as process:

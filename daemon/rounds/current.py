@@ -2,11 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from daemon.span import span
 from learner.directory.progress_event import ProgressEvent
+from memory.ledger.states import RoundState
+from serving.tracing.spans import NO_SPAN, NO_TRACING, Span, Tracing
 
 ROUND_PHASES = (
     "draw",
@@ -76,15 +79,71 @@ class RoundProgress:
     tokens_per_second: float | None = None
 
 
+SPAN_FACTS: Final = frozenset(
+    {"state", "outcome", "trigger", "decision", "candidate", "generation", "fresh_samples", "fresh_tokens",
+     "replay_samples", "device", "steps", "tokens_new", "tokens_replayed", "tokens_per_second"}
+)  # fmt: skip
+"""What of a round's end is said of its span: no sentence, for an error's may quote a document."""
+
+
+class RoundSpans:
+    """The round in progress as a span, and each of its phases as one within. Used by the thread that runs rounds."""
+
+    def __init__(self, tracing: Tracing) -> None:
+        self._tracing = tracing
+        self._round: Span = NO_SPAN
+        self._phase: Span = NO_SPAN
+        self._concluded = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a program that the round starts continues its span."""
+        return {name.upper(): value for name, value in self._round.carried.items()}
+
+    def begin(self, number: int, parent: int | None, began: float | None) -> Mapping[str, str]:
+        """A round begins, at `began` in unix seconds (None: now); what names its span in lines of the log."""
+        facts = {"riverkeep.round": number, "riverkeep.generation.parent": parent}
+        self._round = self._tracing.begin("round", facts, began=began)
+        self._concluded = False
+        self._begin_phase("draw", began)
+        return self._round.ids
+
+    def phase(self, name: str) -> None:
+        """It does something else now; nothing where none is in progress."""
+        if self._round is not NO_SPAN:
+            self._begin_phase(name, None)
+
+    def _begin_phase(self, name: str, began: float | None) -> None:
+        self._phase.end()
+        self._phase = self._tracing.begin(f"round {name}", {}, within=self._round, began=began)
+
+    def conclude(self, facts: Mapping[str, Any]) -> None:
+        """Say how it ended."""
+        self._concluded = True
+        self._round.note({f"riverkeep.round.{name}": facts[name] for name in SPAN_FACTS & facts.keys()})
+        if facts.get("state") == RoundState.FAILED:
+            self._round.fail("failed")
+
+    def end(self) -> None:
+        """It has ended; one of which nobody said how was broken off by an error."""
+        if not self._concluded:
+            self._round.fail("broken_off")
+        self._phase.end()
+        self._round.end()
+        self._round = self._phase = NO_SPAN
+
+
 class CurrentRound:
     """Holds the progress of at most one round, and whether it was called off. Safe between threads.
 
     Args:
         clock: seconds, of any clock that never goes back.
+        tracing: what is told of the round.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, tracing: Tracing = NO_TRACING) -> None:
         self._clock = clock
+        self.spans = RoundSpans(tracing)
         self._lock = threading.Lock()
         self._progress: RoundProgress | None = None
         self._ended = threading.Condition(self._lock)
@@ -114,6 +173,7 @@ class CurrentRound:
 
     def phase(self, name: str) -> None:
         """The round does something else now."""
+        self.spans.phase(name)
         with self._lock:
             if self._progress is not None:
                 self._progress = replace(self._progress, phase=name, work=None)
@@ -147,6 +207,7 @@ class CurrentRound:
 
     def end(self) -> None:
         """The round has ended."""
+        self.spans.end()
         with self._lock:
             self._progress = None
             self._called_off = ""

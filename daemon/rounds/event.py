@@ -1,5 +1,6 @@
 """What is said at the end of a round: one event with everything, and the counters that follow from it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -15,10 +16,11 @@ from memory.store import Store
 log = structlog.get_logger(__name__)
 
 
-def tell(metrics: DaemonMetrics, store: Store, number: int, conclusion: Conclusion, *, now: float) -> None:
-    """Log the round's one event and count it."""
+def tell(metrics: DaemonMetrics, store: Store, number: int, conclusion: Conclusion, *, now: float) -> Mapping[str, Any]:
+    """Log the round's one event and count it; what was said in it."""
     round_ = store.rounds.read(number)
-    log.info("round_ended", **_facts(round_, conclusion, now))
+    facts = _facts(round_, conclusion, now)
+    log.info("round_ended", **facts)
     metrics.rounds.labels(round_.trigger, conclusion.state.value).inc()
     # A clock set back meanwhile must not lower the histogram's sum, which Prometheus takes for a restart.
     metrics.round_seconds.labels("total").observe(max(0.0, now - round_.begun_at))
@@ -28,6 +30,7 @@ def tell(metrics: DaemonMetrics, store: Store, number: int, conclusion: Conclusi
         metrics.judged_again.labels(_outcome_of_looking_again(conclusion)).inc()
     elif conclusion.figures is not None:
         _count_training(metrics, conclusion.figures)
+    return facts
 
 
 def _outcome_of_looking_again(conclusion: Conclusion) -> str:

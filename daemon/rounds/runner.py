@@ -102,7 +102,8 @@ class RoundRunner:
         draw = drawn.draw
         self._current.begin(draw.number, began, reason=reason, fresh=len(draw.fresh), early_stop=len(draw.early_stop))
         try:
-            with structlog.contextvars.bound_contextvars(round=draw.number, parent=draw.parent_generation):
+            ids = self._current.spans.begin(draw.number, draw.parent_generation, began)
+            with structlog.contextvars.bound_contextvars(round=draw.number, parent=draw.parent_generation, **ids):
                 log.info(
                     "round_begun",
                     trigger=ask.trigger.value,
@@ -335,7 +336,8 @@ class RoundRunner:
                 early_stop=round_.early_stop_samples,
             )
         try:
-            with structlog.contextvars.bound_contextvars(round=round_.number, parent=round_.parent_generation):
+            ids = self._current.spans.begin(round_.number, round_.parent_generation, None)
+            with structlog.contextvars.bound_contextvars(round=round_.number, parent=round_.parent_generation, **ids):
                 conclusion = self._go_on(round_.number, must_stop)
                 self._tell(round_.number, conclusion)
         finally:
@@ -375,8 +377,10 @@ class RoundRunner:
     def _tell(self, number: int, conclusion: Conclusion) -> None:
         if conclusion.is_interrupted:
             log.info("round_interrupted", reason=conclusion.detail)
+            self._current.spans.conclude({"state": "interrupted"})
             return
-        tell(self._metrics, self._rooms.store, number, conclusion, now=self._clock())
+        facts = tell(self._metrics, self._rooms.store, number, conclusion, now=self._clock())
+        self._current.spans.conclude(facts)
 
     def repair_pointer(self) -> None:
         """Let followers serve what the store says, where a disk error left an acceptance or a rollback half done."""

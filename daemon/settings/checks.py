@@ -1,7 +1,7 @@
 """What is wrong with model, topics, labels, adapter, devices and skills once they are looked up on this machine."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checkpoints.errors import CheckpointsError
@@ -20,6 +20,7 @@ from learner.devices.gpus import visible_gpus
 from learner.skills.prompts import BadSkill, Skill, has_chats, read_skill
 from learner.skills.settings import SkillSettings
 from serving.door.certificates import problem_with
+from serving.tracing.settings import obstacle
 
 
 def of_model(settings: Settings, raw: sources.Raw) -> list[Mistake]:
@@ -132,6 +133,13 @@ def of_devices(settings: Settings, raw: sources.Raw) -> list[Mistake]:
             f'Set devices to {max(1, there)} or to "all", or look whether CUDA_VISIBLE_DEVICES hides some.',
         )
     ]
+
+
+def of_tracing(settings: Settings, raw: sources.Raw, environment: Mapping[str, str]) -> list[Mistake]:
+    """Spans are sent by an extra, and where to is said by variables that are not Riverkeep's."""
+    if not settings.tracing.enabled or (found := obstacle(environment)) is None:
+        return []
+    return [Mistake("tracing.enabled", "true", raw.place(("tracing", "enabled")), *found)]
 
 
 def of_engine(settings: Settings, raw: sources.Raw) -> list[Mistake]:

@@ -18,6 +18,7 @@ from daemon.settings.checks import (
     of_model,
     of_skills,
     of_topics,
+    of_tracing,
 )
 from daemon.settings.contradictions import contradictions
 from daemon.settings.fields import nearest
@@ -69,6 +70,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
         mistakes += outcome.new(of_devices(outcome.settings, raw) + of_divided_weights(outcome.settings, raw))
         mistakes += outcome.new(of_engine(outcome.settings, raw))
         mistakes += outcome.new(of_certificates(outcome.settings, raw))
+        mistakes += outcome.new(of_tracing(outcome.settings, raw, environment))
         mistakes += outcome.new(of_skills(outcome.settings, raw))
         mistakes += outcome.new(contradictions(outcome.settings, raw))
     if mistakes or outcome.settings is None:

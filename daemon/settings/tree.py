@@ -18,6 +18,7 @@ from learner.settings import USUAL_LENGTH, RecipeSettings
 from learner.skills.settings import EvaluationSettings
 from memory.settings import MemorySettings
 from serving.settings import ServingSettings
+from serving.tracing.settings import TracingSettings
 from streams.settings import StreamsSettings
 
 
@@ -86,6 +87,7 @@ class Settings(BaseModel):
     admin: AdminSettings = AdminSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _anchor_that_can_be_judged_by(self) -> Self:

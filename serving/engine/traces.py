@@ -3,16 +3,18 @@
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
+
+from serving.tracing.spans import CONTEXT_HEADERS
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 GIVEN: Final = re.compile(r"[\x21-\x7e]{1,128}")
 """An id that a client or a proxy gives: it goes into headers and logs as it is."""
 PASSED_ON: Final = frozenset(
-    {"traceparent", "tracestate", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
-     "x-forwarded-prefix", "x-forwarded-proto"}
-)  # fmt: skip
+    {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"}
+    | CONTEXT_HEADERS
+)
 """Headers that go on to an engine that is a process of its own."""
 PASSED: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 
@@ -40,6 +42,13 @@ class RequestTrace:
         given = named.get(REQUEST_ID_HEADER, "")
         passed_on = {name: named[name] for name in PASSED_ON & named.keys() if PASSED.fullmatch(named[name])}
         return cls(given if GIVEN.fullmatch(given) else f"req-{secrets.token_hex(12)}", passed_on)
+
+    def within(self, carried: Mapping[str, str]) -> Self:
+        """The trace of a request whose span has begun here, by what carries that on; by nothing: as it came."""
+        if not carried:
+            return self
+        others = {name: value for name, value in self.passed_on.items() if name not in CONTEXT_HEADERS}
+        return replace(self, passed_on=others | dict(carried))
 
     def to_engine(self) -> dict[str, str]:
         """The headers of one of its answers' requests to an engine."""

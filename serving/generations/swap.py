@@ -23,6 +23,7 @@ from serving.errors import BrokenGeneration
 from serving.generations.held import HeldGenerations
 from serving.generations.loading import Brings
 from serving.metrics import ServingMetrics
+from serving.tracing.spans import NO_TRACING, Tracing
 from streams.backoff import Backoff
 
 _log = structlog.get_logger(__name__)
@@ -114,6 +115,7 @@ class Follower:
         metrics: where to count.
         poll_s: seconds between looks at the pointer.
         clock: monotonic seconds.
+        tracing: what is told of each swap.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Follower:
         *,
         poll_s: float,
         clock: Callable[[], float] = time.monotonic,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._loader = loader
         self._switch = switch
@@ -132,6 +135,7 @@ class Follower:
         self._metrics = metrics
         self._poll_s = poll_s
         self._clock = clock
+        self._tracing = tracing
         self._followed_stamp: tuple[int, ...] | None = None
         self._retry_at = inf
         self._failures = 0
@@ -308,16 +312,18 @@ class Follower:
 
     def _try(self, number: int, digest: str | None) -> bool:
         started = self._clock()
-        try:
-            self._swap_to(number, digest)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a candidate, the old one serves on
-            self._note_failure(number, error)
-            return False
-        seconds = self._clock() - started
-        self._note_mended(number)
-        self._switch.status = replace(self._switch.status, swap_seconds=seconds)
-        self._metrics.swaps.labels("served").inc()
-        _log.info("generation_serves", generation=number, seconds=round(seconds, 3))
+        with self._tracing.begin("swap", {"riverkeep.generation": number}) as span:
+            try:
+                self._swap_to(number, digest)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a candidate, the old one serves on
+                span.fail(type(error).__name__)
+                self._note_failure(number, error)
+                return False
+            seconds = self._clock() - started
+            self._note_mended(number)
+            self._switch.status = replace(self._switch.status, swap_seconds=seconds)
+            self._metrics.swaps.labels("served").inc()
+            _log.info("generation_serves", generation=number, seconds=round(seconds, 3))
         return True
 
     def _swap_to(self, number: int, digest: str | None) -> None:

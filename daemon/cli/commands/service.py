@@ -62,18 +62,21 @@ def serve(invocation: Invocation) -> int:
 
     with quick_imports():
         from serving.run import serve as answer
+        from serving.tracing.begin import traced
 
     settings = invocation.settings(files=True)
     _configure_logs(settings)
     recipe = settings.learner.recipe
-    answer(
-        settings.serving,
-        settings.checkpoints_dir,
-        settings.model.kind,
-        recipe_length=recipe.sequence_length,
-        feedback_directory=settings.feedback_dir,
-        usage=settings.key_usage,
-    )
+    with traced(settings.tracing, "serving") as tracing:
+        answer(
+            settings.serving,
+            settings.checkpoints_dir,
+            settings.model.kind,
+            recipe_length=recipe.sequence_length,
+            feedback_directory=settings.feedback_dir,
+            usage=settings.key_usage,
+            tracing=tracing,
+        )
     return ExitCode.OK
 
 

@@ -16,7 +16,7 @@ from streams.document import Batch, Gap
 from tests.unit.daemon.cli.test_main import every_command
 from tests.unit.daemon.kept import NEWS, Kept
 
-HEAVY = ("torch", "transformers", "tokenizers", "accelerate", "scipy", "pandas")
+HEAVY = ("torch", "transformers", "tokenizers", "accelerate", "scipy", "pandas", "opentelemetry.sdk")
 NEED_TORCH = {"serve", "export"}
 LONG_RUNNING = {"run": "daemon.service", "demo": "daemon.demo.story", "mcp": "daemon.assistants.server"}
 """What they import; that a running daemon has no torch is tested with a whole one (tests/integration)."""

@@ -24,7 +24,11 @@ from serving.generations.swap import Switch
 from serving.metrics import ServingMetrics
 from serving.routes.parts import Parts
 from serving.settings import ServingSettings
+from serving.tracing.begin import begin_tracing
+from serving.tracing.settings import TracingSettings
+from serving.tracing.spans import NO_TRACING, Tracing
 from tests.models import make_causal, make_classifier, make_masked, make_paired
+from tests.otlp_receiver import Receiver, receiving
 
 GREEDY = Sampling(temperature=0)
 
@@ -174,6 +178,7 @@ class Served:
         kind: ModelKind | None = None,
         state: Path | None = None,
         daemon_key: str | None = None,
+        tracing: Tracing = NO_TRACING,
         **settings: object,
     ) -> None:
         self.metrics = metrics
@@ -200,7 +205,7 @@ class Served:
             checkpoints=Path("/var/lib/riverkeep"),
             answers=AnswerRegister(state, self.settings.feedback),
         )
-        self.app = build_app(parts, ApiKeys(key_file, daemon_key=daemon_key))
+        self.app = build_app(parts, ApiKeys(key_file, daemon_key=daemon_key), tracing=tracing)
         self.client = TestClient(self.app, raise_server_exceptions=False)
 
     def count(self, name: str, **labels: str) -> float:
@@ -223,3 +228,28 @@ def serve(metrics: ServingMetrics) -> Iterator[Callable[..., Served]]:
     for served in made:
         served.worker.close()
         served.client.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of spans; it listens until the test ends."""
+    with receiving() as listening:
+        yield listening
+
+
+@pytest.fixture
+def traced(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Tracing]]:
+    """Makes a tracing that sends there."""
+    for name, value in receiver.environment.items():
+        monkeypatch.setenv(name, value)
+    made: list[Tracing] = []
+
+    def make(part: str = "serving", **variables: str) -> Tracing:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        made.append(begin_tracing(TracingSettings(enabled=True), part))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close(10)

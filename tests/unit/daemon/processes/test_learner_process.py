@@ -50,6 +50,19 @@ sys.stderr.write("a warning")
     assert (tmp_path / "learner.log").read_text() == "a warning"
 
 
+def test_a_run_is_given_the_context_in_which_it_begins(tmp_path: Path) -> None:
+    """As it is then, beside what every run is given."""
+    script = "import os; open('seen', 'w').write(os.environ['TRACEPARENT'] + os.environ['OMP_WAIT_POLICY'])"
+    contexts = iter(["first", "second"])
+    process = LearnerProcess(
+        command=(sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}); {script}"),
+        context=lambda: {"TRACEPARENT": next(contexts)},
+    )
+    for context in ("first", "second"):
+        process.run(tmp_path, limits=PATIENT, on_progress=lambda _: None, must_stop=lambda: False)
+        assert (tmp_path / "seen").read_text() == f"{context}PASSIVE"
+
+
 def test_a_whole_pipe_of_last_words_is_heard(tmp_path: Path) -> None:
     """Lines written right before the end are not lost."""
     script = 'print(\'\\n\'.join(\'{"event": "step", "step": %d}\' % i for i in range(4000)), flush=True)'

@@ -1,13 +1,18 @@
 """What the round in progress does."""
 
 import threading
+import time
 from collections.abc import Mapping
 
 import orjson
+import pytest
 
 from daemon.rounds.current import CurrentRound, PhaseWork
 from learner.directory.progress_event import read_event
+from serving.tracing.begin import begin_tracing
+from serving.tracing.settings import TracingSettings
 from tests.harness import wait_until
+from tests.otlp_receiver import receiving
 
 
 def hear(current: CurrentRound, line: Mapping[str, object]) -> None:
@@ -76,3 +81,38 @@ def test_the_end_of_a_round_can_be_awaited() -> None:
     current.end()
     wait_until(lambda: ended == [True])
     waiter.join()
+
+
+def test_a_round_and_its_phases_are_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The phases within the round's; how it ended is said by figures and names alone."""
+    with receiving() as receiver:
+        for name, value in receiver.environment.items():
+            monkeypatch.setenv(name, value)
+        tracing = begin_tracing(TracingSettings(enabled=True), "daemon")
+        current = CurrentRound(tracing=tracing)
+        current.phase("judge")  # of a round that a crash cut off
+        current.begin(4, now=100.0)
+        ids = current.spans.begin(4, 3, time.time() - 60)
+        hear(current, {"event": "phase", "name": "train"})
+        hear(current, {"event": "phase", "name": "nonsense"})
+        environment = current.spans.environment
+        current.spans.conclude({"state": "accepted", "reason": "a sentence", "losses": {"new": 1.0}, "steps": 9})
+        current.end()
+        current.spans.begin(5, 4, None)
+        current.end()
+        tracing.close(60)
+        draw, train, round_, _, broken = receiver.spans
+    assert environment["TRACEPARENT"].startswith(f"00-{ids['trace_id']}-{ids['span_id']}-")
+    assert [(each.name, each.parent) for each in (draw, train)] == [
+        ("round draw", round_.span_id),
+        ("round train", round_.span_id),
+    ]
+    assert (round_.name, round_.span_id, round_.failed) == ("round", ids["span_id"], False)
+    assert min(round_.seconds, draw.seconds) >= 60
+    assert round_.facts == {
+        "riverkeep.round": 4,
+        "riverkeep.generation.parent": 3,
+        "riverkeep.round.state": "accepted",
+        "riverkeep.round.steps": 9,
+    }
+    assert (broken.name, broken.failed, broken.parent) == ("round", True, "")

@@ -361,3 +361,19 @@ def test_a_name_that_is_only_a_little_like_one_in_another_table_is_no_suggestion
     with pytest.raises(BadSettings) as caught:
         load(file, {})
     assert "Did you mean" not in caught.value.mistakes[0].remedy
+
+
+def test_spans_that_could_not_be_sent_are_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a variable that is not Riverkeep's, or without the extra; where they are off neither matters."""
+    text, grpc = "[tracing]\nenabled = true\n", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+
+    def told(text: str, environment: dict[str, str]) -> list[str]:
+        found = mistakes(tmp_path, text, environment, files=True)
+        return [mistake.in_line() for mistake in found if mistake.key == "tracing.enabled"]
+
+    (line,) = told(text, grpc)
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'" in line
+    assert told(text, {}) == told("", grpc) == []
+    monkeypatch.setattr("serving.tracing.settings.is_installed", lambda: False)
+    (line,) = told(text, {})
+    assert "pip install" in line

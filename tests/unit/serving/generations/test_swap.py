@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from checkpoints.base.prepare import import_base
@@ -23,8 +24,10 @@ from serving.generations.loading import Loader
 from serving.generations.swap import RETRIES, Follower, Switch
 from serving.generations.warm import warming
 from serving.metrics import ServingMetrics
+from serving.tracing.spans import NO_TRACING, Tracing
 from tests.harness import wait_until
 from tests.models import make_causal
+from tests.otlp_receiver import Receiver
 from tests.unit.serving.conftest import Answer, reference
 
 
@@ -47,13 +50,14 @@ class Following:
         store: GenerationStore,
         metrics: ServingMetrics,
         warm: Callable[[LoadedGeneration], None] = lambda _: None,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self.store = store
         self.metrics = metrics
         self.switch = Switch(metrics)
         self.clock = Clock()
         loader = Loader(store, "causal-lm", "cpu", metrics)
-        self.follower = Follower(loader, self.switch, warm, metrics, poll_s=0.01, clock=self.clock)
+        self.follower = Follower(loader, self.switch, warm, metrics, poll_s=0.01, clock=self.clock, tracing=tracing)
 
     @property
     def serving(self) -> int | None:
@@ -159,6 +163,26 @@ def test_a_damaged_candidate_never_serves(following: Following) -> None:
     assert following.switch.status.pointed == 1
     assert following.count("swaps_total", outcome="failed") == 1
     assert following.count("loaded_generations") == 1
+
+
+def test_each_swap_is_a_span(
+    store: GenerationStore, metrics: ServingMetrics, traced: Callable[..., Tracing], receiver: Receiver
+) -> None:
+    """One that failed too, and the log's lines on it name it."""
+    following = Following(store, metrics, tracing=traced())
+    with capture_logs([merge_contextvars]) as lines:
+        store.point_to(0)
+        assert following.look() == 0
+        store.point_to(1)
+        damage(store, 1)
+        assert following.look() == 0
+    receiver.wait_for_more(1)
+    assert [(span.name, span.facts["riverkeep.generation"], span.failed) for span in receiver.spans] == [
+        ("swap", 0, False),
+        ("swap", 1, True),
+    ]
+    named = {line["event"]: line.get("span_id") for line in lines}
+    assert [named["generation_serves"], named["generation_cannot_serve"]] == [each.span_id for each in receiver.spans]
 
 
 def test_a_repaired_candidate_serves_by_itself(following: Following) -> None:

@@ -1,0 +1,1 @@
+"""What is told to OpenTelemetry of requests, swaps and rounds, and how: the daemon tells of its rounds by the same."""
