@@ -37,6 +37,7 @@ from benchmarks.report import Bar
 from benchmarks.same_batches import DEVICE, InOrder, documents_of, feed, pack_documents, plan, rows_for_trainer
 from daemon.demo.text import BASE_MODEL
 from learner.devices.device import settle
+from learner.devices.large_blocks import keep_large_blocks_apart
 from learner.devices.peaks import forget_peak, peak_bytes
 from learner.material.batches import Rows
 from learner.objectives.losses import CausalObjective
@@ -214,6 +215,7 @@ def take_turns(name: str, count: int) -> None:
         elif name == TRL:
             run_trl(rows, count, turns, scratch)
         else:
+            keep_large_blocks_apart()
             run_learner(name, rows, count, turns, scratch)
 
 

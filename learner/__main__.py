@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from learner.devices.large_blocks import keep_large_blocks_apart
 from learner.processes.launcher import end_with_launcher, ranks_to_start, run_ranks
 
 
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         end_with_launcher()
     elif given.write is None and (count := ranks_to_start(given.round_dir)) > 1:
         return run_ranks(given.round_dir, count)
+    keep_large_blocks_apart()
     from learner.processes.in_this_process import run  # noqa: PLC0415 - torch only where a round is computed
 
     return run(given.round_dir, write=given.write, meeting=given.meeting)
