@@ -143,6 +143,15 @@ class PauseReason(Arguments):
     reason: str = Field("", max_length=LONGEST_REASON)
 
 
+class TwoGenerations(Arguments):
+    """Two generations to be compared."""
+
+    thing: ClassVar[str] = "generation"
+
+    number: Position
+    other: Position
+
+
 class TargetGeneration(Arguments):
     """The generation to go back to."""
 

@@ -9,9 +9,11 @@ from typing_extensions import override
 from checkpoints.generation_store import GenerationStore
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.flips import FlipsAnswer
-from daemon.control.answers.rounds import RoundSamplesAnswer
+from daemon.control.answers.generation_diffs import GenerationDiff
+from daemon.control.answers.rounds import GenerationsAnswer, RoundSamplesAnswer
 from daemon.control.answers.traces import TraceAnswer
 from daemon.control.facts import explained, flips, rounds, traces
+from daemon.control.facts.generation_diffs import generation_diff
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
 from daemon.rounds.directories import round_directory
@@ -70,6 +72,15 @@ class StoreLooks(Control):
             round_ = self._store.rounds.read(number)
         directory = round_directory(self._settings.rounds_dir, number)
         return flips.flips(self._store, round_, directory, limit=limit, text=text)
+
+    @override
+    def diff_generations(self, number: int, other: int) -> GenerationDiff:
+        with store_errors():
+            return generation_diff(self._store, self._checkpoints, self.generations(), number, other)
+
+    @override
+    def generations(self) -> GenerationsAnswer:
+        return rounds.generations(self._store, self._checkpoints.grounds())
 
     @override
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:

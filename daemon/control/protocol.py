@@ -12,6 +12,7 @@ from daemon.control.answers.audit import AuditLine
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.flips import FlipsAnswer
+from daemon.control.answers.generation_diffs import GenerationDiff
 from daemon.control.answers.kept import (
     AsideLine,
     AsideTextAnswer,
@@ -88,6 +89,12 @@ class Control(Protocol):
 
     def generations(self) -> GenerationsAnswer:
         """The generations, which of them serves, and R."""
+
+    def diff_generations(self, number: int, other: int) -> GenerationDiff:
+        """Generation `number` beside `other`: the line between them, the text learned on it, recipes and scores.
+
+        Raises UnknownThing.
+        """
 
     def memory(self) -> MemoryAnswer:
         """What is kept: samples and tokens by role and source, aside by round, dead letters by reason."""

@@ -25,7 +25,6 @@ from daemon.control.answers.people import ErasedPerson, FoundPerson
 from daemon.control.answers.rounds import (
     AskedRound,
     CancelledRounds,
-    GenerationsAnswer,
     PausedRounds,
     RejectedRound,
     ResumedRounds,
@@ -122,10 +121,6 @@ class StoreControl(StoreLooks):
         directory = round_directory(self._settings.rounds_dir, number)
         kept_until = evidence.kept_sentence if is_kept else ""
         return rounds.round_in_full(round_, kept_until, canary, directory if directory.is_dir() else None)
-
-    @override
-    def generations(self) -> GenerationsAnswer:
-        return rounds.generations(self._store, self._checkpoints.grounds())
 
     @override
     def memory(self) -> MemoryAnswer:

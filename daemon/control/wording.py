@@ -1,6 +1,6 @@
 """What stored names are called before a person: what began a round, checks of the gate, what became of text. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -86,3 +86,9 @@ def became_of_text(erased_at: float | None) -> str:
     if erased_at is None:
         return "its text has left the memory"
     return f"its text was erased by its key at {datetime.fromtimestamp(erased_at, UTC).isoformat(timespec='seconds')}"
+
+
+def span_words(spans: Sequence[Sequence[int]], most: int = 8) -> str:
+    """Ranges of offsets, each a first and a last; of many the first."""
+    words = ", ".join(f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in spans[:most])
+    return words + (f" and {len(spans) - most:,} more ranges" if len(spans) > most else "")

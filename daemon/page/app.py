@@ -21,7 +21,7 @@ from daemon.page.headers import SafeHeaders
 from daemon.page.metrics import PageMetrics
 from daemon.page.pages import PAGES
 
-OWN: Final = ("/sign-in", "/sign-out", "/static/", "/live", "/act/", BY_KEY)
+OWN: Final = ("/sign-in", "/sign-out", "/static/", "/live", "/act/", BY_KEY, "/generations/diff")
 """Beginnings of addresses that are the page's whatever is asked for."""
 OPEN: Final = ("/sign-in", "/static/")
 PROBES: Final = frozenset({"/metrics", *(operation.path for operation in OPERATIONS if operation.probe)})

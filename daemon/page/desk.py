@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from daemon.control.answers.status import StatusAnswer
+from daemon.control.arguments import TwoGenerations
 from daemon.control.asker import HEADER, asker, name_asker
 from daemon.control.how_it_stands import how_it_stands
 from daemon.control.operations import BY_NAME
@@ -80,6 +81,7 @@ class Desk:
                 Route("/live", self.watch, methods=["GET"]),
                 Route(BY_KEY, self.trace_by_key, methods=["GET", "POST"]),
                 *(Route(page.path, self._endpoint(page), methods=["GET"]) for page in PAGES),
+                Route("/generations/diff", self.diff, methods=["GET"]),
                 Route("/act/{name}", self.confirm, methods=["GET"]),
                 Route("/act/{name}", self.act, methods=["POST"]),
             ],
@@ -156,6 +158,14 @@ class Desk:
         session: PageSession = request.scope["page_session"]
         by_cookie = bool(sent_cookie(SESSION, request))
         return self.live.answer(lambda: not by_cookie or self.sessions.is_alive(session))
+
+    async def diff(self, request: Request) -> Response:
+        """From a form to the address of what it asks for. Raises UnknownThing."""
+        first, second = (
+            read_number(request.query_params.get(name, "").strip(), TwoGenerations.thing)
+            for name in ("first", "second")
+        )
+        return RedirectResponse(f"/generations/{first}/diff/{second}", status_code=303)
 
     async def confirm(self, request: Request) -> Response:
         """Ask whether somebody is sure, and say what will happen."""

@@ -8,13 +8,22 @@ from typing import Any, Final
 from daemon.control.answers.rounds import GenerationsAnswer
 from daemon.control.answers.status import StatusAnswer
 from daemon.control.answers.traces import TraceAnswer
-from daemon.control.arguments import Arguments, DeadLettersPage, FlipsPage, NewestFirst, OfDeadLetter, OfRound
+from daemon.control.arguments import (
+    Arguments,
+    DeadLettersPage,
+    FlipsPage,
+    NewestFirst,
+    OfDeadLetter,
+    OfRound,
+    TwoGenerations,
+)
 from daemon.control.protocol import Control
 from daemon.errors import DaemonError, UnknownThing
 from daemon.page.addresses import TRACE
 from daemon.page.page_arguments import HeldTextPage, TracePage
 from daemon.page.views.audit import audit_view
 from daemon.page.views.flips import flips_view
+from daemon.page.views.generation_diffs import diff_view
 from daemon.page.views.generations import generations_view
 from daemon.page.views.knowledge import knowledge_view
 from daemon.page.views.needs import held_text_view, needs_view
@@ -50,7 +59,7 @@ class PageLine:
     """A page.
 
     Attributes:
-        path: its address; a number in it is called `number`.
+        path: its address; a number in it is called `number`, a second one `other`.
         tab: the path of the tab that it belongs to.
         template: what draws it.
         title: may name `{number}`.
@@ -248,6 +257,16 @@ PAGES: Final = (
         operation="generations",
         command="riverkeep generations",
         is_live=True,
+    ),
+    PageLine(
+        "/generations/{number}/diff/{other}",
+        "/generations",
+        "generation_diff.html",
+        "Generation {number} beside {other}",
+        lambda asked: diff_view(asked.control.diff_generations(asked.call["number"], asked.call["other"])),
+        TwoGenerations,
+        operation="diff_generations",
+        command="riverkeep generations --diff {number} {other}",
     ),
     PageLine(
         "/streams", "/streams", "streams.html", "Streams", _streams, operation="memory", command="riverkeep memory"

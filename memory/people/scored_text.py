@@ -1,4 +1,4 @@
-"""Text that a round judged its candidates by: which of it is kept, and which was erased since. Changes nothing."""
+"""Text that a round was given: which of it is kept, and which was erased since. Changes nothing."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from memory.people.tracing import slice_of
 from memory.samples.reading import FoundSample, read_places
 
 HELD_OUT = "slice"
+TO_TRAIN = ("fresh", "replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +49,13 @@ def of_round(tx: Connection, number: int) -> ScoredText:
 def read(tx: Connection, samples: Collection[int]) -> dict[int, tuple[FoundSample, str | None]]:
     """Those of these samples that are kept, each with the slice that it is held out in now, by id."""
     return {entry.sample.id: (entry, slice_of(tx, entry.sample.id)) for entry in read_places(tx, list(samples))}
+
+
+def erased_of_training(tx: Connection, number: int) -> int:
+    """How many of the samples that a round had to train on are gone, and of a key that was erased since."""
+    row = tx.execute(
+        "SELECT count(*) FROM round_samples u JOIN forgotten f ON f.key_hash = u.key_hash "
+        "LEFT JOIN samples s ON s.id = u.sample WHERE u.round = ? AND u.part IN (?, ?) AND s.id IS NULL",
+        (number, *TO_TRAIN),
+    ).fetchone()
+    return int(row[0])

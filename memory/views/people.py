@@ -71,6 +71,10 @@ class People:
         """Those of these samples that are kept, each with the slice that it is held out in now, by id."""
         return self._file.read(scored_text.read, samples)
 
+    def erased_of_training(self, number: int) -> int:
+        """How many of the samples that a round had to train on are gone, and of a key that was erased since."""
+        return self._file.read(scored_text.erased_of_training, number)
+
     def saw_erased_text(self) -> dict[int, bool]:
         """Generations that saw text which was erased since, whoever's: whether each was trained on it itself.
 

@@ -23,7 +23,7 @@ WAITS = 11
 TRACED = "/trace?topic=news&partition=0&offset=3"
 ADDRESSES = sorted(
     {
-        *(page.path.replace("{number}", str(WAITS)) for page in PAGES),
+        *(page.path.replace("{number}/diff/{other}", "3/diff/7").replace("{number}", str(WAITS)) for page in PAGES),
         "/rounds/4/flips",
         "/rounds/8/flips?text=1",
         TRACED,
@@ -205,6 +205,25 @@ def test_a_record_is_traced_by_a_form_without_javascript(browser: Browser, servi
     assert record["sample"] is not None
     assert page.locator(".documents .text").inner_text() == record["sample"]["text"]
     context.close()
+
+
+def test_two_generations_are_compared_by_the_keyboard(watched: Watched, control: LiveControl) -> None:
+    """What serves beside its parent, as the form has it; figures as the operation has them."""
+    page = watched.open("/generations")
+    page.get_by_label("beside generation").press("Enter")
+    serving = control.generations()["serving"]
+    assert serving is not None
+    expect(page.locator("h1")).to_contain_text(f"beside generation {serving}")
+    first, second = (int(part) for part in re.findall("[0-9]+", page.locator("h1").inner_text()))
+    answer = control.diff_generations(first, second)
+    rows = page.locator("table.scores tbody tr")
+    assert rows.count() == len(answer["scores"])
+    for row, score in zip(rows.all(), answer["scores"], strict=True):
+        shown = [text.strip().replace("−", "-") for text in row.locator("td").all_inner_texts()]
+        for figure, text in zip((score["first"], score["second"], score["change"]), shown, strict=True):
+            assert (text == "–") if figure is None else float(text) == pytest.approx(figure, abs=6e-4)
+    assert answer["of_second"]["samples"] > 0
+    expect(page.locator("main")).to_contain_text(f"{answer['of_second']['samples']:,} new samples")
 
 
 def test_signing_in_and_acting_take_no_mouse(browser: Browser, service: tuple[str, Story]) -> None:

@@ -59,6 +59,7 @@ MORE: Final[Mapping[str, str]] = {
     "memory aside": "with a round's number and `--text` [AsideTextAnswer](#asidetextanswer)",
     "memory dead-letters": "with `--show` one of them",
     "trace": "by `--key` too",
+    "generations": "with `--diff` a [GenerationDiff](#generationdiff)",
 }
 INTRODUCTION: Final = """# What `--json` prints
 

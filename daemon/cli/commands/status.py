@@ -6,6 +6,7 @@ import click
 
 from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, say, show
 from daemon.control.answers.status import StatusAnswer
+from daemon.control.bounds import LARGEST_ID
 from daemon.control.protocol import Control
 from daemon.exit_codes import ExitCode
 
@@ -64,14 +65,23 @@ def watch(invocation: Invocation, *, every_s: float) -> int:
 
 
 @click.command(short_help="Show generations and what they forgot.")
+@click.option(
+    "--diff", type=click.IntRange(0, LARGEST_ID), nargs=2, metavar="A B", help="Generation A beside B instead."
+)
 @json_option
 @pass_invocation
-@example("riverkeep generations")
-def generations(invocation: Invocation, *, as_json: bool) -> None:
+@example("riverkeep generations", "riverkeep generations --diff 3 5")
+def generations(invocation: Invocation, *, diff: tuple[int, int] | None, as_json: bool) -> None:
     """Show the generations, which one serves, and R: each one's loss on each slice of held-out text.
 
-    A cell is warm where a generation does worse than the best before it (it forgot), cool where better.
+    A cell is warm where a generation does worse than the best before it (it forgot), cool where better. With --diff the
+    line between two generations, the text that was learned on it, and what differs in recipe and scores.
     """
+    if diff is not None:
+        from daemon.cli.render.generation_diffs import print_diff
+
+        show(invocation.answer(Control.diff_generations, *diff), print_diff, as_json=as_json)
+        return
     from daemon.cli.render.generations import print_generations
 
     show(invocation.answer(Control.generations), print_generations, as_json=as_json)

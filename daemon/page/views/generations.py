@@ -72,6 +72,7 @@ class GenerationsView:
     Attributes:
         width: of its drawing, which has so many `lanes`.
         left_out: older ones that are not shown.
+        compared: what is put beside the one that serves where nobody says otherwise: its parent.
     """
 
     rows: tuple[GenerationRow, ...]
@@ -79,6 +80,7 @@ class GenerationsView:
     lanes: int
     left_out: int
     serving: int | None
+    compared: int | None
 
 
 def generations_view(answer: GenerationsAnswer) -> GenerationsView:
@@ -88,7 +90,14 @@ def generations_view(answer: GenerationsAnswer) -> GenerationsView:
     drawn = draw_tree([(line["number"], line["parent"]) for line in shown], answer["serving"])
     rows = tuple(_row(line, answer["serving"], *drawn[line["number"]]) for line in shown)
     width = max((x for row in rows for x in _ends(row)), default=0.0) + LANE_WIDTH / 2
-    return GenerationsView(rows, width, max(1, round(width / LANE_WIDTH)), len(newest) - len(shown), answer["serving"])
+    return GenerationsView(
+        rows=rows,
+        width=width,
+        lanes=max(1, round(width / LANE_WIDTH)),
+        left_out=len(newest) - len(shown),
+        serving=answer["serving"],
+        compared=next((line["parent"] for line in newest if line["number"] == answer["serving"]), None),
+    )
 
 
 def _ends(row: GenerationRow) -> list[float]:

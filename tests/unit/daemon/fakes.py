@@ -188,6 +188,36 @@ class FakeControl:
         numbers = [{"number": number, "parent": number - 1 if number else None} for number in range(3)]
         return {"serving": 2, "generations": numbers, "slices": [], "scores": []}
 
+    def diff_generations(self, number: int, other: int) -> Any:
+        """Of any up to 2: one hostile partition, one setting, one slice."""
+        if max(number, other) > 2:
+            raise UnknownThing("There is no such generation.")
+        line = {"state": "accepted", "parent": 0, "digest": "0" * 64, "created_at": 0.0, "sequence_length": 9}
+        line |= {"erased_text": "trained", "lies_on": None, "serves": False}
+        step: dict[str, Any] = {
+            "generation": other,
+            "parent": number,
+            "round": 7,
+            "fresh_samples": 5,
+            "fresh_tokens": 50,
+        }
+        step |= {"replay_samples": 3, "tokens_trained": None, "tokens_drawn": None, "sources": [], "erased": 1}
+        nothing = {"steps": [], "left_out": 0, "samples": 0, "tokens": 0, "replayed": 0, "offsets": {}, "erased": 0}
+        learned = {"steps": [step | {"offsets": {}}], "left_out": 4, "samples": 5, "tokens": 50, "replayed": 3}
+        learned |= {"offsets": {"[b]\x1b[2J/0": [[0, 9], [12, 12]]}, "erased": 1}
+        score = {"slice": "anchor", "first": 2.5, "second": 2.25, "change": -0.25, "comparable": True}
+        return {
+            "first": {"number": number, "round": None, "bytes": None, **line},
+            "second": {"number": other, "round": 7, "bytes": 1024, **line},
+            "common": number,
+            "of_first": nothing,
+            "of_second": learned,
+            "recipe": [{"name": "kl", "first": None, "second": 1.0}],
+            "recipe_alike": 8,
+            "scores": [score | {"accuracy_first": None, "accuracy_second": None}],
+            "notes": ["A note [b]."],
+        }
+
     def memory(self) -> Any:
         """Nothing."""
         return {"kept": []}

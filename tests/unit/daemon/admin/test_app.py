@@ -44,6 +44,7 @@ EVERY_ROUTE = {
     ("GET", "/rounds/1/flips"),
     ("GET", "/rounds/1/samples"),
     ("GET", "/generations"),
+    ("GET", "/generations/1/diff/1"),
     ("GET", "/memory"),
     ("GET", "/memory/gaps"),
     ("GET", "/feedback"),
@@ -129,7 +130,7 @@ def test_every_route_is_listed_here(registry: CollectorRegistry) -> None:
     """A new route must be added to this test, and so be thought about."""
     app = create_app(FakeControl(), registry, Token(TOKEN))
     routes = {
-        (method, route.path.replace("{number}", "1"))
+        (method, route.path.replace("{number}", "1").replace("{other}", "1"))
         for route in app.routes
         if isinstance(route, Route)
         for method in route.methods or ()
@@ -311,6 +312,7 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     assert typed.rounds(limit=1) == [{"number": 9, "state": "accepted"}]
     assert typed.round(4)["number"] == 4
     assert typed.generations()["serving"] == 2
+    assert typed.diff_generations(1, 2)["second"]["number"] == 2
     assert typed.memory() == control.memory()
     assert typed.aside() == control.aside()
     assert [one["id"] for one in typed.aside_text(3, limit=1, after=1)["documents"]] == [2]

@@ -18,6 +18,7 @@ from tests.unit.daemon.kept import Kept
 
 GIVEN: dict[str, Any] = {
     "number": 1,
+    "other": 0,
     "key": "zoe",
     "limit": 3,
     "before": 9,
@@ -42,8 +43,8 @@ def call_of(operation: Operation) -> dict[str, Any]:
     # What is aside is chosen in one way or the other.
     names -= {"key"} if "ids" in names else set()
     given = {name: value for name, value in GIVEN.items() if name in names}
-    # A record's number is that of its partition.
-    return given | {"number": 0} if "topic" in names else given
+    # A record's number is that of its partition; of two generations the base is there.
+    return given | {"number": 0} if names & {"topic", "other"} else given
 
 
 def test_each_method_is_declared_once() -> None:

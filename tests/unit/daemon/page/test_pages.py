@@ -10,13 +10,16 @@ from markupsafe import escape
 from daemon.control.how_it_stands import how_it_stands
 from daemon.page.actions import ACTIONS
 from daemon.page.pages import PAGES
+from daemon.page.rendering import figure as shown_figure
 from memory.errors import StoreBusy
 from memory.ledger import aside
 from streams.document import Batch, Document, Partition
 from tests.unit.daemon.page.browsers import Browser
 from tests.unit.daemon.page.conftest import Ground
 
-ADDRESSES = sorted({page.path.replace("{number}", "4") for page in PAGES})
+ADDRESSES = sorted(
+    {page.path.replace("{number}", "2" if "{other}" in page.path else "4").replace("{other}", "1") for page in PAGES}
+)
 
 
 class Outline(HTMLParser):
@@ -128,6 +131,31 @@ def test_what_flipped_is_masked_until_asked_for_and_asking_is_noted(ground: Grou
     assert reader.get("/rounds/99/flips").status_code == 404
     sent = reader.client.get("/rounds/2/flips?format=json&limit=3", headers={"accept": "text/html"}).json()
     assert sent == ground.control.flips(2, limit=3)
+
+
+def test_two_generations_stand_beside_each_other(ground: Ground, reader: Browser) -> None:
+    """By a form, or by the address itself; each figure is the operation's."""
+    asked = reader.get("/generations/diff?first=1&second=2")
+    assert (asked.status_code, asked.headers["location"]) == (303, "/generations/1/diff/2")
+    assert reader.get("/generations/diff?first=x&second=2").status_code == 404
+    assert reader.get("/generations/1/diff/99").status_code == 404
+    assert reader.get("/generations/1/diff/x").status_code == 404
+    answer, text = ground.control.diff_generations(1, 2), reader.get("/generations/1/diff/2").text
+    assert "Generation 2 came of generation 1." in text
+    learned = answer["of_second"]
+    assert f"{learned['samples']:,} new samples, about {learned['tokens']:,} tokens" in text
+    for side in (answer["first"], answer["second"]):
+        assert f"<code>{side['digest']}</code>" in text
+        assert side["bytes"] is None or f"{side['bytes']:,} bytes" in text
+    cells = re.findall(r"<tr><th scope=\"row\"><bdi>([^<]+)</bdi></th>(.*?)</tr>", text, re.DOTALL)
+    rows = {name: re.findall(r"<td[^>]*>([^<]*)</td>", row) for name, row in cells}
+    for row in answer["scores"]:
+        shown = [shown_figure(row[name]) for name in ("first", "second", "change")]
+        assert [part.strip().removeprefix("+") for part in rows[row["slice"]]] == shown
+    assert any(row["change"] is not None for row in answer["scores"])
+    assert 'href="/generations/1/diff/2"' in reader.get("/generations").text
+    sent = reader.client.get("/generations/1/diff/2?format=json", headers={"accept": "text/html"}).json()
+    assert sent == answer
 
 
 def test_who_reads_held_text_is_noted(ground: Ground, reader: Browser) -> None:

@@ -9,6 +9,7 @@ from daemon.cli.render import (
     explained,
     findings,
     flips,
+    generation_diffs,
     generations,
     kept,
     people,
@@ -21,7 +22,7 @@ from daemon.cli.render import (
 )
 
 PRINTERS = (
-    *(audit, canaries, explained, findings, flips, generations, kept, people, rounds),
+    *(audit, canaries, explained, findings, flips, generation_diffs, generations, kept, people, rounds),
     *(screen, settings, skills, status, traces),
 )
 

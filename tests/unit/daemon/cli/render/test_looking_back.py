@@ -6,6 +6,7 @@ import pytest
 
 from daemon.cli.render.explained import print_explained
 from daemon.cli.render.flips import print_flips
+from daemon.cli.render.generation_diffs import print_diff
 from daemon.cli.render.screen import Screen
 from daemon.cli.render.traces import print_trace
 from tests.unit.daemon.cli.render.screens import show_on
@@ -47,6 +48,27 @@ def test_what_flipped_is_listed_and_its_text_shown(screen: io.StringIO) -> None:
         "1  slice news@1-1  news/0 at 7  loss 2.000 → 2.500",
         "[bold]a text \\x1b[2J",
         "its text was erased by its key at 1970-01-01T00:00:00+00:00",
+    ):
+        assert words in shown
+    assert "\x1b" not in shown
+
+
+def test_two_generations_are_put_beside_each_other(screen: io.StringIO) -> None:
+    """What lies between them, and what differs; nothing from outside moves a cursor or is taken for markup."""
+    print_diff(FakeControl().diff_generations(1, 2))
+    shown = screen.getvalue()
+    for words in (
+        "Generation 1: accepted, digest 000000000000, its files are gone, trained on text that was erased since",
+        "Generation 2: accepted, of round 7, digest 000000000000, 1,024 bytes",
+        "The latest that both came of: generation 1.",
+        "Only generation 2 has learned, in 1 rounds: 5 new samples (about 50 tokens), beside 3 replayed.",
+        "4 earlier rounds are neither listed nor counted.",
+        "[b]\\x1b[2J/0: offsets 0 to 9, 12",
+        "1 samples were erased since.",
+        "8 settings of the recipe are alike.",
+        "2.500",
+        "-0.250",
+        "A note [b].",
     ):
         assert words in shown
     assert "\x1b" not in shown
