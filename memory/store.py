@@ -16,9 +16,9 @@ from memory.database import facts
 from memory.intake import held_out_share
 from memory.intake.records import Appended
 from memory.ledger import draw
-from memory.samples import counters, offsets, reading
+from memory.samples import ages, counters, offsets, reading
 from memory.samples.reading import FreshLabel
-from memory.samples.records import Counts, Sample
+from memory.samples.records import AgeCount, Counts, Sample
 from memory.settings import MemorySettings
 from memory.views.aside import Aside
 from memory.views.audit import Audit
@@ -179,6 +179,14 @@ class Store(Closing):
         if keys < 0:
             raise ValueError(f"{keys} keys cannot be held out")
         self.file.write(facts.put, held_out_share.KEYS_ASKED, keys)
+
+    def ages(self) -> tuple[AgeCount, ...]:
+        """Replay and held-out text by source and by the rounds that it came in, oldest first."""
+        return self.file.read(ages.ages)
+
+    def fresh_since(self) -> float | None:
+        """When the fresh sample that has waited longest arrived, unix seconds; None where nothing is fresh."""
+        return self.file.read(ages.fresh_since)
 
     def newest_sample(self) -> int:
         """The highest number that a sample has had; 0 before the first."""

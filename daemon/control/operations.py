@@ -122,6 +122,7 @@ OPERATIONS: Final = (
     _get(Control.diff_generations, "/generations/{number}/diff/{other}", given.TwoGenerations),
     _change(Control.rollback, "/rollback", given.TargetGeneration),
     _get(Control.memory, "/memory"),
+    _get(Control.next_draw, "/memory/next-draw"),
     _get(Control.gaps, "/memory/gaps", given.NewestFirst),
     _post(Control.find, "/memory/find", given.FindPage, within_s=LONG_S),
     _post(Control.trace, "/trace", given.TracedPlace, within_s=LONG_S),

@@ -26,6 +26,7 @@ from daemon.control.answers.kept import (
     ReplayedDeadLetters,
     ResumedPartitions,
 )
+from daemon.control.answers.next_draw import NextDraw
 from daemon.control.answers.people import ErasedPerson, FoundPerson
 from daemon.control.answers.rounds import (
     AskedRound,
@@ -98,6 +99,12 @@ class Control(Protocol):
 
     def memory(self) -> MemoryAnswer:
         """What is kept: samples and tokens by role and source, aside by round, dead letters by reason."""
+
+    def next_draw(self) -> NextDraw:
+        """What a round would be given if it were drawn now, by part and source; draws nothing.
+
+        Raises Refused where there is no generation to start from.
+        """
 
     def request_round(self, *, dry_run: bool = False) -> AskedRound:
         """Ask for a round now; `dry_run`: gate without promoting.

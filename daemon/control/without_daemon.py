@@ -21,6 +21,7 @@ from daemon.control.answers.kept import (
     ReplayedDeadLetters,
     ResumedPartitions,
 )
+from daemon.control.answers.next_draw import NextDraw
 from daemon.control.answers.people import ErasedPerson, FoundPerson
 from daemon.control.answers.rounds import (
     AskedRound,
@@ -36,7 +37,7 @@ from daemon.control.answers.rounds import (
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.asker import whose_word
-from daemon.control.facts import feedback, kept, people, rounds, status
+from daemon.control.facts import feedback, kept, next_draw, people, rounds, status
 from daemon.control.facts.audit import audit_line
 from daemon.control.facts.labels import waiting_labels
 from daemon.control.facts.undecided import why_not_decided
@@ -125,6 +126,13 @@ class StoreControl(StoreLooks):
     @override
     def memory(self) -> MemoryAnswer:
         return kept.memory(self._store)
+
+    @override
+    def next_draw(self) -> NextDraw:
+        evidence = self._evidence()
+        judges_again = evidence.kept_sentence if evidence.judged_again is not None else ""
+        with store_errors():
+            return next_draw.next_draw(self._store, self._settings, judges_again=judges_again)
 
     @override
     def request_round(self, *, dry_run: bool = False) -> AskedRound:

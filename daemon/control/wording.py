@@ -50,6 +50,23 @@ TALLIES: Final = {
 """What became of documents that are not kept, or no longer: of one, of several."""
 
 
+DRAWN: Final = {
+    "fresh": "new, to train on",
+    "replay": "replayed",
+    "early_stop": "new, to tell when to stop",
+    "over_quota": "new, beyond a key's quota",
+    "anchor": "held out, the anchor",
+    "newest": "held out, the newest",
+    "period": "held out, of earlier rounds",
+}
+"""What a round would be given, by part and by kind of slice."""
+
+
+def part_words(name: str) -> str:
+    """A part of a draw, or a kind of slice, in a column."""
+    return DRAWN.get(name, name.replace("_", " "))
+
+
 def begun(trigger: str) -> str:
     """What began a round, after "begun"."""
     return BEGUN.get(trigger, f"by {trigger.replace('_', ' ')}")

@@ -26,6 +26,7 @@ from daemon.page.views.flips import flips_view
 from daemon.page.views.generation_diffs import diff_view
 from daemon.page.views.generations import generations_view
 from daemon.page.views.knowledge import knowledge_view
+from daemon.page.views.memory import memory_view
 from daemon.page.views.needs import held_text_view, needs_view
 from daemon.page.views.now import LATEST, now_view
 from daemon.page.views.records import dead_letter_row, dead_letters_view, streams_view
@@ -158,6 +159,14 @@ def _streams(asked: PageAsked) -> object:
     return streams_view(asked.status, asked.control.memory(), asked.control.gaps(limit=GAPS_SHOWN))
 
 
+def _memory(asked: PageAsked) -> object:
+    memory = asked.control.memory()
+    try:
+        return memory_view(asked.status, memory, asked.control.next_draw(), "")
+    except DaemonError as error:
+        return memory_view(asked.status, memory, None, str(error))
+
+
 def _traced(asked: PageAsked) -> TraceAnswer:
     control, call = asked.control, asked.call
     if call["topic"] is not None:
@@ -270,6 +279,15 @@ PAGES: Final = (
     ),
     PageLine(
         "/streams", "/streams", "streams.html", "Streams", _streams, operation="memory", command="riverkeep memory"
+    ),
+    PageLine(
+        "/memory",
+        "/memory",
+        "memory.html",
+        "Memory",
+        _memory,
+        operation="memory",
+        command="riverkeep memory",
     ),
     PageLine(
         "/dead-letters",

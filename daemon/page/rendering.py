@@ -36,6 +36,7 @@ TABS: Final = (
     Tab("/knowledge", "Knowledge"),
     Tab("/generations", "Generations"),
     Tab("/streams", "Streams"),
+    Tab("/memory", "Memory"),
     Tab("/dead-letters", "Dead letters"),
     Tab("/trace", "Trace"),
     Tab("/audit", "Audit log"),

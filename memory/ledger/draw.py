@@ -7,11 +7,13 @@ from typing import Final
 
 import numpy as np
 
+from memory.database import facts
 from memory.database.sqlite import Connection, as_json
+from memory.identity.categories import all_categories
 from memory.identity.fingerprints import priorities
 from memory.identity.shared_keys import first_of_key, within
 from memory.ledger.records import DrawSpec, Slice, SliceKind
-from memory.samples import offsets, reading, slices
+from memory.samples import counters, offsets, reading, slices
 from memory.samples.fair_shares import over_quota, share
 from memory.samples.reading import Placed
 from memory.samples.records import Role, Sample
@@ -127,6 +129,43 @@ def replay_ids(
         chosen.append(sample)
         size += sample_bytes
     return chosen
+
+
+def replay_bytes(new: Sequence[Placed], spec: DrawSpec) -> float:
+    """How much is replayed with this new text."""
+    # The ratio is a share of all that is trained on: r of all is r / (1 - r) of what is new.
+    return sum(placed.bytes for placed in new) * spec.replay_ratio / (1 - spec.replay_ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeseenDraw:
+    """What a round would be given, its samples without their text.
+
+    Attributes:
+        left: fresh samples that it would not be given.
+    """
+
+    number: int
+    seed: int
+    fresh: FreshDraw
+    replay: tuple[Placed, ...]
+    left: int
+
+
+def foresee(tx: Connection, spec: DrawSpec, settings: MemorySettings, salt: int) -> ForeseenDraw:
+    """What a round would be given if it were drawn now; changes nothing.
+
+    By the rules of the draw, but for what comes near held-out text: that costs a search through all of it, and goes
+    only when a round is drawn. Replay is drawn by the round's number, where a round has a seed of its own.
+    """
+    number = facts.get_int(tx, "rounds_begun") + 1
+    chosen = fresh_ids(tx, fresh_budget(spec, settings) * facts.bytes_per_token(tx), None)
+    drawn = reading.read(tx, [sample for sample, _ in chosen], text=False)
+    fresh = sort_fresh(drawn, spec, number, settings, salt, categories=all_categories(tx, settings.key_quota))
+    generator = np.random.Generator(np.random.PCG64(number))
+    ids = replay_ids(tx, generator, most_bytes=replay_bytes(fresh.train, spec))
+    left = counters.totals(tx, Role.FRESH)[0] - len(drawn)
+    return ForeseenDraw(number, number, fresh, tuple(reading.read(tx, ids, text=False)), left)
 
 
 def draw_slices(tx: Connection, settings: MemorySettings, categories: Collection[int]) -> tuple[Slice, ...]:

@@ -43,13 +43,18 @@ def find_left_out(
         fresh: what it draws of them.
         judged_on: slices as they are drawn.
     """
+    left = _waiting(tx, among) - len(fresh.all())
+    parts = left_of_fresh(settings, spec, left=left, over_quota=len(fresh.over_quota))
+    of_slices = (part for part in left_of_slices(tx, settings, judged_on) if part.documents > 0)
+    return (*parts, *of_slices)
+
+
+def left_of_fresh(settings: MemorySettings, spec: DrawSpec, *, left: int, over_quota: int) -> tuple[LeftOut, ...]:
+    """New text that a draw leaves out: so many samples that wait on, and so many that are not trained on."""
     by_recipe = spec.fresh_tokens is not None and spec.fresh_tokens < settings.round_tokens
     parts = (
-        LeftOut(
-            "fresh", _waiting(tx, among) - len(fresh.all()), spec.fresh_setting if by_recipe else "memory.round_tokens"
-        ),
-        LeftOut("over_quota", len(fresh.over_quota), "memory.key_quota"),
-        *left_of_slices(tx, settings, judged_on),
+        LeftOut("fresh", left, spec.fresh_setting if by_recipe else "memory.round_tokens"),
+        LeftOut("over_quota", over_quota, "memory.key_quota"),
     )
     return tuple(part for part in parts if part.documents > 0)
 

@@ -168,11 +168,8 @@ def note_untouched(tx: Connection, number: int, touched: Collection[int]) -> Non
 
 
 def _draw_replay(tx: Connection, fresh: FreshDraw, spec: DrawSpec, seed: int) -> list[Placed]:
-    new_bytes = sum(placed.bytes for placed in fresh.train)
-    # The ratio is a share of all that is trained on: r of all is r / (1 - r) of what is new.
-    replay_bytes = new_bytes * spec.replay_ratio / (1 - spec.replay_ratio)
     generator = np.random.Generator(np.random.PCG64(seed))
-    return reading.read(tx, draw.replay_ids(tx, generator, most_bytes=replay_bytes))
+    return reading.read(tx, draw.replay_ids(tx, generator, most_bytes=draw.replay_bytes(fresh.train, spec)))
 
 
 def _enter(

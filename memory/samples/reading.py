@@ -21,6 +21,10 @@ _SELECT = """
 """
 
 
+# Of the same rows: a text as long as a page is not read where nobody looks at it.
+_SELECT_OUTLINES = _SELECT.replace("s.text", "''").replace("s.turns", "NULL")
+
+
 class Placed(NamedTuple):
     """A sample, its size and where in its stream it came from."""
 
@@ -30,8 +34,8 @@ class Placed(NamedTuple):
     offset: int
 
 
-def read(tx: Connection, ids: Iterable[int]) -> list[Placed]:
-    """The samples with these ids that are kept, in the order of their ids."""
+def read(tx: Connection, ids: Iterable[int], *, text: bool = True) -> list[Placed]:
+    """The samples with these ids that are kept, in the order of their ids; without `text` it is left empty."""
     per_token = facts.bytes_per_token(tx)
     return [
         Placed(
@@ -51,7 +55,7 @@ def read(tx: Connection, ids: Iterable[int]) -> list[Placed]:
             row[9],
             row[10],
         )
-        for row in tx.execute(_SELECT, (as_json(ids),))
+        for row in tx.execute(_SELECT if text else _SELECT_OUTLINES, (as_json(ids),))
     ]
 
 

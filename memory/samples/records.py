@@ -80,6 +80,24 @@ class RoleCount:
 
 
 @dataclass(frozen=True, slots=True)
+class AgeCount:
+    """Samples of one role, source and age.
+
+    Attributes:
+        source: of held-out text `anchor` where it is of all.
+        first_round, last_round: in which it came; 0: from before the stream.
+        tokens: None of held-out text.
+    """
+
+    role: Role
+    source: str
+    first_round: int
+    last_round: int
+    samples: int
+    tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """How full the memory is, read from counters that every transaction keeps.
 

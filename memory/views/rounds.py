@@ -5,8 +5,10 @@ from typing import Any, Final
 
 from memory.database import facts
 from memory.ledger import (
+    draw,
     foreseen_slices,
     judging_again,
+    left_out,
     pause,
     prequential,
     retention,
@@ -36,6 +38,7 @@ from memory.ledger.rounds import Judgeable
 from memory.ledger.scorings import Scoring
 from memory.ledger.states import RoundState
 from memory.samples.reading import FoundSample
+from memory.samples.records import Sample
 from memory.views.session import Session
 
 ROUNDS_LOOKED_AT: Final = 32
@@ -131,6 +134,31 @@ class Rounds:
             )
             retention.prune(tx, self._file.settings)
         return drawn
+
+    def foreseen_draw(self, spec: DrawSpec) -> tuple[RoundDraw, tuple[Sample, ...]]:
+        """What a round would be given if it were drawn now, by the rules of the draw; changes nothing.
+
+        Samples come without their text, and no slices: see `foreseen_slices`. What comes near held-out text goes only
+        when a round is drawn, and counts here until then; replay is one draw of many that are as likely.
+
+        Returns:
+            what it would train on, and what of it would lie over its key's quota.
+
+        Raises:
+            WrongState: there is no base generation.
+        """
+        with self._file.database.read() as tx:
+            parent, base = rounds.generations_to_start_from(tx)
+            seen = draw.foresee(tx, spec, self._file.settings, self._file.intake.salt)
+        fresh, replay, early_stop, over_quota = (
+            tuple(placed.sample for placed in part)
+            for part in (seen.fresh.train, seen.replay, seen.fresh.early_stop, seen.fresh.over_quota)
+        )
+        left = left_out.left_of_fresh(self._file.settings, spec, left=seen.left, over_quota=len(over_quota))
+        return (
+            RoundDraw(seen.number, seen.seed, parent, base, fresh, replay, early_stop, (), {}, left_out=left),
+            over_quota,
+        )
 
     def foreseen_slices(self) -> tuple[SliceOutline, ...]:
         """What a round would be judged on if it began now, by the rules of the draw; changes nothing.

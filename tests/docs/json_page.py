@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "rollback": "rollback",
     "memory": "memory",
     "memory gaps": "gaps",
+    "memory next-draw": "next_draw",
     "memory find": "find",
     "memory aside": "aside",
     "memory release": "release_aside",

@@ -46,6 +46,21 @@ def gaps(invocation: Invocation, *, limit: int, before: int | None, as_json: boo
     show(invocation.answer(Control.gaps, limit=limit, before=before), print_gaps, as_json=as_json)
 
 
+@memory.command("next-draw", short_help="Show what a round would be given now.")
+@json_option
+@pass_invocation
+@example("riverkeep memory next-draw", "riverkeep memory next-draw --json | jq '.parts[] | select(.part == \"fresh\")'")
+def next_draw(invocation: Invocation, *, as_json: bool) -> None:
+    """Show what a round would be given if it were drawn now, by source: new and replayed text, held-out slices.
+
+    Nothing is drawn. What is new is certain, but for what turns out to be nearly held-out text then; what is replayed
+    is one draw of many that are as likely.
+    """
+    from daemon.cli.render.kept import print_next_draw
+
+    show(invocation.answer(Control.next_draw), print_next_draw, as_json=as_json)
+
+
 @memory.command("begin-anew", short_help="Begin with an empty memory where the database is lost.")
 @pass_invocation
 @example("riverkeep memory begin-anew")

@@ -8,8 +8,9 @@ from rich.text import Text
 
 from daemon.cli.render.screen import console, table
 from daemon.control.answers.kept import AsideLine, AsideTextAnswer, DeadLetterLine, GapLine, MemoryAnswer
+from daemon.control.answers.next_draw import NextDraw
 from daemon.control.printable import inline, printable
-from daemon.control.wording import not_kept, shown_text
+from daemon.control.wording import not_kept, part_words, shown_text
 from daemon.span import span as ago
 
 SHOWN_CHARACTERS = 2_000
@@ -159,6 +160,22 @@ def print_passage(text: str, *, whole: bool) -> None:
     console.print(Text("\n".join(f"    {line}" for line in lines)), soft_wrap=True)
     if len(passage) < len(text):
         console.print(f"    … {len(text) - len(passage):,} characters more; --json shows all of it", style="dim")
+
+
+def print_next_draw(facts: NextDraw) -> None:
+    """What a round would be given now."""
+    console.print(f"Round {facts['round']}, were it drawn now, would start from generation {facts['parent']}.")
+    if facts["judges_again"]:
+        console.print(Text(f"By itself it would train nothing: {inline(facts['judges_again'])}."))
+    rows = table("part", "source", "samples", "tokens", fixed=("part", "samples", "tokens"))
+    for line in facts["parts"]:
+        amounts = f"{line['samples']:,}", f"≈{line['tokens']:,}"
+        rows.add_row(part_words(line["part"]), escape(line["source"]), *amounts)
+    for piece in facts["slices"]:
+        rows.add_row(part_words(piece["kind"]), escape(piece["source"]), f"{piece['documents']:,}", "")
+    console.print(rows if facts["parts"] else "Nothing is fresh: a round would have nothing to learn.")
+    for part in facts["left_out"]:
+        console.print(f"{part['documents']:,} documents are left out ({part['what']}): `{part['setting']}`.")
 
 
 def print_gaps(gaps: Sequence[GapLine], *, now: float | None = None) -> None:

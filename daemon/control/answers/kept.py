@@ -15,6 +15,24 @@ class KeptLine(TypedDict):
     tokens: int
 
 
+class AgeLine(TypedDict):
+    """How much is kept of one role, source and age.
+
+    Attributes:
+        role: `replay` or `holdout`.
+        source: of held-out text `anchor` where it is of all.
+        first_round, last_round: in which it came; 0: from before the stream.
+        tokens: None of held-out text.
+    """
+
+    role: str
+    source: str
+    first_round: int
+    last_round: int
+    samples: int
+    tokens: int | None
+
+
 class AsideLine(TypedDict):
     """What one round set aside.
 
@@ -44,12 +62,16 @@ class MemoryAnswer(TypedDict):
     """What is kept, and what was left out.
 
     Attributes:
+        ages: replay and held-out text by the rounds that it came in, oldest first.
+        fresh_since: when the fresh sample that has waited longest arrived, unix seconds; None where nothing is fresh.
         holdout_shares: by source, the share that is held out of its new keys now.
         dead_letter_reasons: since the beginning, also of those that made room.
         tallies: totals since the beginning, as in `Counts`.
     """
 
     kept: list[KeptLine]
+    ages: list[AgeLine]
+    fresh_since: float | None
     aside: list[AsideLine]
     quarantine: QuarantineSize
     dead_letter_reasons: dict[str, int]

@@ -30,6 +30,18 @@ def memory(store: Store) -> MemoryAnswer:
             }
             for count in counts.by_role_and_source
         ],
+        "ages": [
+            {
+                "role": age.role.name.lower(),
+                "source": age.source,
+                "first_round": age.first_round,
+                "last_round": age.last_round,
+                "samples": age.samples,
+                "tokens": age.tokens,
+            }
+            for age in store.ages()
+        ],
+        "fresh_since": store.fresh_since(),
         "aside": [aside_line(group) for group in store.aside.groups()],
         "quarantine": {"dead_letters": counts.quarantine_rows, "bytes": counts.quarantine_bytes},
         "dead_letter_reasons": reasons,

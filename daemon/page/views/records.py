@@ -140,7 +140,7 @@ def dead_letter_row(letter: DeadLetterLine) -> DeadLetterRow:
 
 def streams_view(facts: StatusAnswer, memory: MemoryAnswer, gaps: Sequence[GapLine]) -> StreamsView:
     """How reading gets on, what is kept of each source, and which offsets never came."""
-    ingest, sources = facts["ingest"], _sources(memory)
+    ingest, sources = facts["ingest"], source_rows(memory)
     paused = {} if ingest is None else ingest["paused"]
     lags = {} if ingest is None else ingest["lag_by_partition"]
     floods = frozenset(flooded(paused))
@@ -164,7 +164,7 @@ def streams_view(facts: StatusAnswer, memory: MemoryAnswer, gaps: Sequence[GapLi
     )
 
 
-def _sources(memory: MemoryAnswer) -> tuple[SourceRow, ...]:
+def source_rows(memory: MemoryAnswer) -> tuple[SourceRow, ...]:
     """By source, the one of most tokens first."""
     samples: dict[str, dict[str, int]] = {}
     tokens: dict[str, int] = {}

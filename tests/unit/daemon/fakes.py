@@ -222,6 +222,17 @@ class FakeControl:
         """Nothing."""
         return {"kept": []}
 
+    def next_draw(self) -> Any:
+        """Forty samples of news, twenty replayed, and an anchor."""
+        parts = [
+            {"part": "fresh", "source": "news", "samples": 40, "tokens": 4_000},
+            {"part": "replay", "source": "[bold]old\x1b[2J", "samples": 20, "tokens": 2_000},
+        ]
+        slices = [{"kind": "anchor", "source": "", "documents": 30}]
+        left = [{"what": "fresh", "documents": 7, "setting": "memory.round_tokens"}]
+        told = {"parts": parts, "slices": slices, "left_out": left, "replay_ratio": 0.5, "judges_again": ""}
+        return {"round": 10, "parent": 2, **told}
+
     def request_round(self, *, dry_run: bool = False) -> Any:
         """Notes it; a dry run is refused."""
         self.calls.append(("request_round", dry_run))

@@ -93,6 +93,7 @@ CALLS = [
     Call("memory drop", "8 --yes"),
     Call("memory find", "user-1 --text"),
     Call("memory gaps"),
+    Call("memory next-draw"),
     Call("memory begin-anew", code=ExitCode.REFUSED),
     Call("memory dead-letters", "--text"),
     Call("memory dead-letters replay", "1"),

@@ -47,6 +47,7 @@ EVERY_ROUTE = {
     ("GET", "/generations/1/diff/1"),
     ("GET", "/memory"),
     ("GET", "/memory/gaps"),
+    ("GET", "/memory/next-draw"),
     ("GET", "/feedback"),
     ("GET", "/audit"),
     ("GET", "/settings"),

@@ -45,7 +45,7 @@ NOTED: Final = {
 CHANGE_NOTHING: Final = frozenset(
     {
         *("check", "doctor", "status", "round list", "round show", "generations", "audit", "feedback list"),
-        *("memory aside", "memory find", "memory gaps", "keys list"),
+        *("memory aside", "memory find", "memory gaps", "memory next-draw", "keys list"),
         *("watch", "explain round", "trace", "config show", "config schema", "completion"),
         # They write what lies elsewhere: a settings file, a copy of a model, a folder of their own.
         *("init", "export", "demo"),

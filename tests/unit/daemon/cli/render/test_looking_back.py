@@ -7,6 +7,7 @@ import pytest
 from daemon.cli.render.explained import print_explained
 from daemon.cli.render.flips import print_flips
 from daemon.cli.render.generation_diffs import print_diff
+from daemon.cli.render.kept import print_next_draw
 from daemon.cli.render.screen import Screen
 from daemon.cli.render.traces import print_trace
 from tests.unit.daemon.cli.render.screens import show_on
@@ -97,3 +98,14 @@ def test_what_has_no_key_cannot_be_erased_by_one(screen: io.StringIO) -> None:
     """And it says so."""
     print_trace(FakeControl().trace("news", 2, 7) | {"erasures": []}, now=7_200.0)
     assert "No erasure by key finds it" in screen.getvalue()
+
+
+def test_the_next_draw_names_parts_and_what_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Sources as text, whatever they hold."""
+    print_next_draw(FakeControl().next_draw())
+    told = capsys.readouterr().out
+    assert "Round 10, were it drawn now, would start from generation 2." in told
+    assert "new, to train on" in told
+    assert "held out, the anchor" in told
+    assert "\x1b[2J" not in told
+    assert "7 documents are left out (fresh): `memory.round_tokens`." in told
