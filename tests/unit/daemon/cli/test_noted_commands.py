@@ -44,7 +44,17 @@ NOTED: Final = {
 """Commands that change something: with what they are called here, what is noted, and why nothing is there."""
 CHANGE_NOTHING: Final = frozenset(
     {
-        *("check", "doctor", "status", "round list", "round show", "generations", "audit", "feedback list"),
+        *(
+            "check",
+            "doctor",
+            "status",
+            "round list",
+            "round show",
+            "round flips",
+            "generations",
+            "audit",
+            "feedback list",
+        ),
         *("memory aside", "memory find", "memory gaps", "memory next-draw", "keys list"),
         *("watch", "explain round", "trace", "config show", "config schema", "completion"),
         # They write what lies elsewhere: a settings file, a copy of a model, a folder of their own.
