@@ -1,5 +1,6 @@
 """What is built from a checkout holds all that runs and nothing else, and runs where there is no checkout."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -7,16 +8,20 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from packaging.metadata import Metadata
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-ROOMS: Final = ("streams", "memory", "checkpoints", "learner", "gate", "serving", "daemon")
+ROOMS: Final = ("streams", "memory", "checkpoints", "learner", "gate", "serving", "daemon", "deploy")
 BESIDE: Final = ("pyproject.toml", "README.md", "LICENSE")
 
 
@@ -27,7 +32,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     source = home / "source"
     source.mkdir()
     for name in ROOMS:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # Links among them as they are: what is built must hold what they lead to.
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in BESIDE:
         shutil.copy(ROOT / name, source / name)
     lines = "from setuptools import build_meta as b; b.build_sdist('..'); b.build_wheel('..')"
@@ -96,3 +102,65 @@ def test_it_runs_without_a_checkout(built: tuple[Path, Path], tmp_path: Path) ->
     assert run("-m", "daemon", "config", "schema") == (ROOT / "riverkeep.schema.json").read_text()
     run("-m", "daemon", "init", "--reference")
     assert (tmp_path / "riverkeep.toml").read_text() == (ROOT / "riverkeep.toml").read_text()
+    run("-m", "daemon", "deploy", "print", "--into", "deployed")
+    for name in (name for name in kept() if name.startswith("deploy/")):
+        assert (tmp_path / "deployed" / name.removeprefix("deploy/")).read_bytes() == (ROOT / name).read_bytes()
+
+
+def brought(requirements: Iterable[str]) -> set[str]:
+    """The distributions that pip brings for these requirements, by their names, as far as this environment has them."""
+    found: set[str] = set()
+    pending = [(Requirement(each), "") for each in requirements]
+    while pending:
+        requirement, extra = pending.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(requirement.name)
+        for wanted in requirement.extras if name in found else {"", *requirement.extras}:
+            found.add(name)
+            with suppress(PackageNotFoundError):
+                pending += [(Requirement(each), wanted) for each in distribution(name).requires or ()]
+    return found
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    """Each file of the rooms with each package of others that it imports, wherever it does."""
+    own = {*ROOMS, *sys.stdlib_module_names}
+    for name in sorted(name for name in kept() if name.endswith(".py") and not name.startswith("deploy/")):
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            else:
+                modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            yield from ((name, top) for top in (module.partition(".")[0] for module in modules) if top not in own)
+
+
+WITH_EXTRAS: Final = {
+    "daemon/assistants/server.py": "assistants",
+    "daemon/demo/broker.py": "demo",
+    "learner/weights/adapter.py": "adapters",
+    "learner/weights/four_bits.py": "four-bits",
+    "serving/engine/grammar.py": "structured",
+    "streams/files/parquet.py": "parquet",
+    "streams/registry/protobuf_messages.py": "registry",
+    "streams/registry/protobuf_schemas.py": "registry",
+    "streams/registry/schemas.py": "registry",
+}
+"""The files that may import what an extra brings."""
+CALLED_OTHERWISE: Final = {"kafka": "kafka-python", "snappy": "python-snappy", "google": "protobuf"}
+"""Packages whose distributions do not bear their names."""
+
+
+def test_what_it_imports_is_installed_with_it() -> None:
+    """Else `riverkeep demo` of an installation with this extra alone, and every command, ends with a ModuleNotFoundError."""
+    extras: dict[str, list[str]] = PROJECT["optional-dependencies"]
+    plain = brought(PROJECT["dependencies"])
+    used: set[str] = set()
+    for name, package in imports():
+        distributed = canonicalize_name(CALLED_OTHERWISE.get(package, package))
+        if distributed not in plain:
+            extra = WITH_EXTRAS.get(name)
+            assert extra is not None, f"{name} imports {package}, which no dependency brings"
+            assert distributed in brought(extras[extra]), f"{name}: the extra {extra} does not bring {package}"
+            used.add(name)
+    assert used == WITH_EXTRAS.keys()

@@ -104,6 +104,8 @@ CALLS = [
     Call("config", code=ExitCode.BAD_USAGE),
     Call("config show", "learner"),
     Call("config schema"),
+    Call("deploy", code=ExitCode.BAD_USAGE),
+    Call("deploy print", "--into deploy"),
     Call("keys", code=ExitCode.BAD_USAGE),
     Call("keys add", "alice --file keys"),
     Call("keys list", "--file keys"),
