@@ -20,7 +20,7 @@ COMMANDS = {
     "doctor": "setup:doctor",
     "config": "config:config",
     "completion": "completion:completion",
-    "deploy": "deploy:deploy",
+    "deploy": "setup:deploy",
     "run": "service:run",
     "serve": "service:serve",
     "status": "status:status",
