@@ -19,7 +19,12 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class ListedFile:
-    """What a file must be: its SHA-256 (hexadecimal) and its size."""
+    """What a file must be.
+
+    Attributes:
+        sha256: of its content, in hexadecimal.
+        bytes: its size.
+    """
 
     sha256: str
     bytes: NonNegativeInt
@@ -27,7 +32,13 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Manifest:
-    """What a generation's files must be, by name, and a digest of that list."""
+    """What a generation's files must be.
+
+    Attributes:
+        files: by name; all of its directory but this list.
+        digest: of the list, as `digest_of` gives it: it names the generation's content.
+        format: of the file.
+    """
 
     files: Mapping[str, ListedFile]
     digest: str

@@ -12,7 +12,11 @@ from checkpoints.json_files import STRICT, explain_unreadable, read_json, write_
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class RemovedNumbers:
-    """The highest number of a generation that was ever removed."""
+    """Which numbers are used up.
+
+    Attributes:
+        highest: the highest number of a generation that was ever removed.
+    """
 
     highest: int
 

@@ -28,6 +28,8 @@ class Holder:
     """Who holds a state directory.
 
     Attributes:
+        pid: of its process.
+        host: the machine that it runs on.
         started_at: unix seconds.
         admin: the admin surface, as `http://host:port`; empty until it listens.
         doing: until then, what it does, as `it checks the store`; empty where that is not said.

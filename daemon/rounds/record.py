@@ -32,6 +32,9 @@ class RoundRecord:
     """What judging a round needs beside its report.
 
     Attributes:
+        number: of the round.
+        parent: the generation that it starts from.
+        base: generation 0.
         dry_run: judged, but never promoted.
         approved: a person let this text pass, its plausibility is not judged.
         slices: what was drawn to judge by.

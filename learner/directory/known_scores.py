@@ -21,6 +21,7 @@ class HeldOutScores:
     """What earlier rounds computed of parent, base and best so far, by sample id: `known_scores.json`.
 
     Attributes:
+        parent, base, best: loss in nats, tokens, and the label that a classifier gave.
         scored: how all of them were taken; None in a directory of an earlier version, where that is not known.
     """
 

@@ -24,6 +24,7 @@ class ProgressEvent:
         steps: that will be taken.
         losses: mean of each loss term, nats per token; None where it was not finite.
         penalty: of the weights.
+        tokens_per_second: trained so far.
         memory_bytes: of the device.
         reason: a sentence, or its end.
     """

@@ -70,6 +70,8 @@ class PrequentialDocument:
     """One fresh document under the parent, before it was trained on.
 
     Attributes:
+        id: the sample's number in the store.
+        source: where it came from.
         nll: nats, summed over the scored tokens (of the label, for a classifier).
         tokens: how many tokens were scored; 1 for a classifier.
         repetition: share of the document that repeats itself, or one before it, 0 to 1
@@ -234,8 +236,8 @@ class Report:
 
     Attributes:
         round: the round's number.
-        kind: "causal-lm" or "classifier".
-        outcome: how it ended; `slices` and `training` are empty unless it is `TRAINED`.
+        kind: what the model is for.
+        outcome: how it ended; `slices` and `training` are empty unless it is "trained".
         detail: one sentence for a person; empty when there is nothing to add.
         device: what it ran on ("cpu", "cuda:0 NVIDIA …").
         prequential: fresh documents (a sample of them) under the parent.

@@ -85,7 +85,16 @@ class TextSample(Protocol):
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class RoundSample:
-    """A sample as a round's directory carries it."""
+    """A sample as a round's directory carries it.
+
+    Attributes:
+        id: the sample's number in the store.
+        text: its text.
+        source: where it came from.
+        label: its label, for classifiers; None for others.
+        turns: of a chat, who said how much of its text; None, or left out, for a document.
+        weight: how much it counts in what a round minimises, as if it came so often; left out where it is 1.
+    """
 
     id: int
     text: str
@@ -113,7 +122,12 @@ class RoundSlice:
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class GenerationRef:
-    """A generation by number and by the digest of its manifest."""
+    """A generation by number and by the digest of its manifest.
+
+    Attributes:
+        generation: its number.
+        digest: its manifest's.
+    """
 
     generation: int
     digest: str
@@ -124,6 +138,14 @@ class RoundSpec:
     """What a round is told to do.
 
     Attributes:
+        round: its number.
+        kind: what the model is for.
+        parent: the generation that it starts from; its files lie in `parent/`.
+        base: generation 0, likewise in `base/`.
+        recipe: `[learner.recipe]`, as it was when the round began.
+        device: where it runs, as `learner.device`.
+        threads: of the CPU; None for as many as there are cores.
+        plausibility: how unlike earlier text the new text may be before nothing is trained.
         seed: of every random choice in the round.
         approved: a person has read the new text and lets it train whatever the plausibility bounds say.
         plausibility_documents: how many new documents are scored under the parent before training.
@@ -170,7 +192,14 @@ class RoundSpec:
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class SliceFile:
-    """Where the samples of a slice are in a round's directory: one entry of `slices.json`."""
+    """Where the samples of a slice are in a round's directory: one entry of `slices.json`.
+
+    Attributes:
+        name: of the slice.
+        kind: the anchor, the held-out text that came since the round before, or that of an earlier period.
+        source: where its text came from.
+        file: its path in the round's directory.
+    """
 
     name: str
     kind: SliceKind

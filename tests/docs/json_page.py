@@ -109,7 +109,7 @@ def meanings(kind: type) -> dict[str, str]:
     _, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
     for entry in re.split(r"\n(?=    \S)", attributes.rstrip()):
         names, sign, words = " ".join(entry.split()).partition(": ")
-        if sign and re.fullmatch(r"[a-z_]+(, [a-z_]+)*", names):
+        if sign and re.fullmatch(r"[a-z_0-9]+(, [a-z_0-9]+)*", names):
             told |= dict.fromkeys(names.split(", "), words)
     return told
 
