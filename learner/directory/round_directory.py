@@ -35,6 +35,7 @@ from learner.directory.known_scores import HeldOutScores, Scores, columns, score
 from learner.directory.links import link_generation
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.round_skills import KnownSkills, SkillFile, read_known_skills, read_skills, write_skills
+from learner.directory.slice_list import SliceFile
 from learner.errors import BadRoundDirectory
 from learner.process_settings import Devices
 from learner.settings import SHARE_DECIMALS, RecipeSettings
@@ -188,23 +189,6 @@ class RoundSpec:
     compile: bool = False
     sharded: bool = False
     format: Literal[1] = FORMAT
-
-
-@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
-class SliceFile:
-    """Where the samples of a slice are in a round's directory: one entry of `slices.json`.
-
-    Attributes:
-        name: of the slice.
-        kind: the anchor, the held-out text that came since the round before, or that of an earlier period.
-        source: where its text came from.
-        file: its path in the round's directory.
-    """
-
-    name: str
-    kind: SliceKind
-    source: str
-    file: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,8 @@ from learner.directory.kept_candidates import KeptCandidates
 from learner.directory.known_scores import HeldOutScores
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import PrequentialDocument, Report, SliceScores, TrainingSummary
-from learner.directory.round_directory import GenerationRef, RoundSample, RoundSpec, SliceFile
+from learner.directory.round_directory import GenerationRef, RoundSample, RoundSpec
+from learner.directory.slice_list import SliceFile
 from memory.ledger.scorings import Scoring
 from serving.feedback import answer_ids, spool
 from serving.feedback.spool import Feedback
