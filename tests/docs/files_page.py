@@ -134,7 +134,7 @@ CHECKPOINTS: Final = _below_state(_PLACES.checkpoints_dir)
 FEEDBACK: Final = _below_state(_PLACES.feedback_dir)
 STATE_DIRECTORY: Final = (
     Kept(DATABASE, "the memory, a SQLite database: samples, offsets, the ledger, the audit log. Its tables are "
-         "Riverkeep's own and change with versions: ask `riverkeep … --json` instead", backed_up=True),
+         "Riverkeep's own and change with versions: ask with `--json` instead", backed_up=True),
     Kept(f"{DATABASE}-*", "SQLite's log of it, `-wal` and `-shm`: part of it while anybody has it open"),
     Kept(f"{CHECKPOINTS}/serving.json", "[which generation serves](#pointer), for whoever follows: `riverkeep serve`, "
          "scripts of your own", backed_up=True),
