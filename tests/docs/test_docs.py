@@ -21,8 +21,8 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *PAGES]
 DEPLOYED = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".json")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-# A file of the state directory, and a key of a generation's card: no setting and no metric.
-CALLED_LIKE_OURS = frozenset({"admin.token", "riverkeep_version"})
+# Files of the state directory and of a generation, and a key of its card: no settings and no metric.
+CALLED_LIKE_OURS = frozenset({"admin.token", "learner.log", "model.safetensors.index.json", "riverkeep_version"})
 # Words that a table header or a shell line may have after `riverkeep` without being a command.
 NO_COMMAND = frozenset({"-c", "--config", "--help", "--version", "-h"})
 

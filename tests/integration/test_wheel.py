@@ -141,13 +141,19 @@ WITH_EXTRAS: Final = {
     "learner/weights/adapter.py": "adapters",
     "learner/weights/four_bits.py": "four-bits",
     "serving/engine/grammar.py": "structured",
+    "serving/tracing/open_telemetry.py": "otel",
     "streams/files/parquet.py": "parquet",
     "streams/registry/protobuf_messages.py": "registry",
     "streams/registry/protobuf_schemas.py": "registry",
     "streams/registry/schemas.py": "registry",
 }
 """The files that may import what an extra brings."""
-CALLED_OTHERWISE: Final = {"kafka": "kafka-python", "snappy": "python-snappy", "google": "protobuf"}
+CALLED_OTHERWISE: Final = {
+    "kafka": "kafka-python",
+    "snappy": "python-snappy",
+    "google": "protobuf",
+    "opentelemetry": "opentelemetry-sdk",
+}
 """Packages whose distributions do not bear their names."""
 
 
