@@ -74,6 +74,7 @@ CALLS = [
     Call("watch", code=ExitCode.NOT_RUNNING),
     Call("round list"),
     Call("round show", "1 --json"),
+    Call("round flips", "1"),
     Call("round approve", "3"),
     Call("round reject", "4 --yes"),
     Call("round pause"),
