@@ -214,6 +214,12 @@ class AsideOfRound(Arguments):
     number: int = Field(alias="round", ge=1)
 
 
+class ReleasedPart(AsideOfRound):
+    """What a round set aside; with ids only these of it."""
+
+    ids: list[Id] = Field(default=[], max_length=MOST_ASIDE_IDS, fail_fast=True)
+
+
 class AsidePart(AsideOfRound):
     """What a round set aside of a source, of a key, or of both."""
 

@@ -131,7 +131,7 @@ OPERATIONS: Final = (
     _get(Control.feedback, "/feedback", given.FeedbackPage),
     _get(Control.aside, "/aside"),
     _get(Control.aside_text, "/aside/{number}", given.AsideTextPage),
-    _change(Control.release_aside, "/aside/release", given.AsideOfRound),
+    _change(Control.release_aside, "/aside/release", given.ReleasedPart),
     _post(Control.count_aside, "/aside/count", given.AsidePart, within_s=LONG_S),
     _change(Control.drop_aside, "/aside/drop", given.ChosenAside, within_s=LONG_S),
     _get(Control.dead_letters, "/dead-letters", given.DeadLettersPage),

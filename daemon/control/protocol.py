@@ -178,8 +178,12 @@ class Control(Protocol):
     ) -> AsideTextAnswer:
         """What round `number` set aside, with its `text`, in pages by id or `worst` loss first. Raises UnknownThing."""
 
-    def release_aside(self, number: int) -> ReleasedAside:
-        """Let what round `number` set aside be fresh (or held out) again."""
+    def release_aside(self, number: int, *, ids: Sequence[int] = ()) -> ReleasedAside:
+        """Let what round `number` set aside be fresh (or held out) again, or these samples of it.
+
+        Raises Refused, and releases nothing, where it has not set one of the samples aside, and of a part of a round
+        that waits: that is decided on as a whole.
+        """
 
     def drop_aside(
         self, number: int, *, ids: Sequence[int] = (), source: str | None = None, key: str | None = None

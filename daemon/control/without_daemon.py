@@ -224,13 +224,16 @@ class StoreControl(StoreLooks):
             return kept.aside_text(number, self._store.aside.text(number, limit, after, worst_first=worst), text=text)
 
     @override
-    def release_aside(self, number: int) -> ReleasedAside:
+    def release_aside(self, number: int, *, ids: Sequence[int] = ()) -> ReleasedAside:
         with store_errors():
             self._must_hold_aside(number)
+            if ids:
+                released, left = self._store.aside.release_part(number, ids)
+                return {"round": number, "released": released, "left": left}
             # A round that waits is decided on as a whole: its state changes with its text.
             if self._store.rounds.read(number).state is RoundState.WAITING:
-                return {"round": number, "released": self._store.rounds.release(number)}
-            return {"round": number, "released": self._store.aside.release(round_number=number)}
+                return {"round": number, "released": self._store.rounds.release(number), "left": 0}
+            return {"round": number, "released": self._store.aside.release(round_number=number), "left": 0}
 
     @override
     def drop_aside(

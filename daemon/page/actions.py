@@ -10,7 +10,7 @@ from daemon.control.bounds import LONGEST_REASON
 from daemon.control.operations import BY_NAME
 from daemon.control.protocol import Control
 from daemon.control.reading import check_arguments, read_number
-from daemon.errors import DaemonError
+from daemon.errors import BadRequest, DaemonError
 from daemon.page import explanations
 from daemon.page.addresses import TRACE
 from daemon.page.explanations import Call
@@ -18,6 +18,10 @@ from memory.samples.records import KeyHash
 
 NUMBERS: Final = frozenset({"number", "round", "generation"})
 LISTS: Final = frozenset({"ids"})
+BY_LIST: Final = frozenset({"drop_aside", "release_aside"})
+"""Operations whose command takes ids as an option."""
+CHOSEN: Final = "chosen"
+"""In a form with boxes to tick: that some must be."""
 FLAGS: Final = frozenset({"dry_run"})
 
 
@@ -84,6 +88,9 @@ class Confirmation:
 def call_of(action: Action, fields: Mapping[str, str]) -> dict[str, Any]:
     """The operation's arguments, of what a form or an address names. Raises BadRequest, UnknownThing."""
     model = BY_NAME[action.operation].arguments
+    if fields.get(CHOSEN) and not fields.get("ids"):
+        # None named would be all of them.
+        raise BadRequest("Nothing is ticked: go back, and tick the documents that are meant.")
     given = {name: _read(name, text, model.thing) for name, text in fields.items() if name in model.names() and text}
     return check_arguments(model, given).call()
 
@@ -135,7 +142,7 @@ def _options(action: Action, call: Call) -> str:
     elif call.get("key"):
         parts += ["--key -"]
     if ids := list(map(str, call.get("ids") or ())):
-        parts += [f"--ids {','.join(ids)}"] if action.operation == "drop_aside" else ids
+        parts += [f"--ids {','.join(ids)}"] if action.operation in BY_LIST else ids
     parts += [shlex.quote(call["partition"])] if call.get("partition") else []
     return "".join(f" {part}" for part in parts)
 
@@ -206,7 +213,9 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
                 "Let back what round {number} set aside?",
                 "Let it back",
                 explanations.of_releasing,
-                lambda answer: f"Round {answer['round']}: {answer['released']:,} samples are back.",
+                lambda answer: (
+                    f"Round {answer['round']}: {answer['released']:,} samples are back, {answer['left']:,} stay aside."
+                ),
                 "/needs",
                 "riverkeep memory release {number}",
             ),

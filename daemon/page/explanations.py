@@ -1,7 +1,7 @@
 """What will happen, in sentences, before it does: each of the control's own answers, number by number."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from daemon.control.answers.people import ErasedPerson
 from daemon.control.protocol import Control
@@ -10,6 +10,8 @@ from daemon.page.views.trace import seen_sentences
 from daemon.span import span
 from memory.samples.records import KeyHash
 
+NAMED: Final = 12
+"""Documents that a sentence names."""
 Call = Mapping[str, Any]
 """The arguments of an operation, by name."""
 
@@ -65,7 +67,12 @@ def of_rejecting(control: Control, call: Call) -> list[str]:
 
 
 def of_releasing(control: Control, call: Call) -> list[str]:
-    """Text that was set aside, let back."""
+    """Text that was set aside, let back, or a part of it."""
+    if call["ids"]:
+        return [
+            f"{_documents(call['ids'])} that round {call['number']} set aside: let back, each as it was.",
+            "What is to be trained on is fresh again, what was held out is held out again. The rest stays aside.",
+        ]
     samples = _aside_of(control, call["number"])
     return [f"{samples:,} samples are fresh again, and their held-out part is held out again."]
 
@@ -74,7 +81,10 @@ def of_dropping(control: Control, call: Call) -> list[str]:
     """Text that was set aside, erased, or a part of it. Raises UnknownThing for a part that there is none of."""
     number = call["number"]
     if call["ids"]:
-        return [f"{len(call['ids']):,} documents that round {number} set aside are erased; the rest stays aside."]
+        return [
+            f"{_documents(call['ids'])} that round {number} set aside: erased for good. The rest stays aside.",
+            "The same content is not taken in again.",
+        ]
     if call["source"] is None and call["key"] is None:
         samples = _aside_of(control, number)
         return [f"All {samples:,} samples that round {number} set aside are erased. The same is not taken in again."]
@@ -90,6 +100,12 @@ def of_dropping(control: Control, call: Call) -> list[str]:
         ),
         "The rest stays aside, to be approved or released. The same content is not taken in again.",
     ]
+
+
+def _documents(ids: Sequence[int]) -> str:
+    """These documents, as a sentence begins; of many the first."""
+    named = ", ".join(map(str, ids[:NAMED])) + (", …" if len(ids) > NAMED else "")
+    return f"{'Document' if len(ids) == 1 else f'{len(ids):,} documents,'} {named},"
 
 
 def _aside_of(control: Control, number: int) -> int:

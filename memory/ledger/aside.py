@@ -191,8 +191,8 @@ def count(tx: Connection, round_number: int, *, source: str | None, key_hash: in
     return AsideCount(roles.count(Role.FRESH), roles.count(Role.HOLDOUT), dict(sources.fetchall()))
 
 
-def part_of(tx: Connection, round_number: int, ids: Sequence[int]) -> list[int]:
-    """These samples, all of which the round has set aside.
+def part_of(tx: Connection, round_number: int, ids: Sequence[int], *, undone: str = "erased") -> list[int]:
+    """These samples, all of which the round has set aside; `undone`: what else nothing of them is.
 
     Raises:
         WrongState: it has not set one of them aside, or not any longer.
@@ -204,7 +204,7 @@ def part_of(tx: Connection, round_number: int, ids: Sequence[int]) -> list[int]:
     present = {row[0] for row in rows}
     if strangers := sorted(set(ids) - present):
         names = ", ".join(map(str, strangers[:STRANGERS_NAMED])) + (", …" if len(strangers) > STRANGERS_NAMED else "")
-        raise WrongState(f"Round {round_number} has not set {names} aside: nothing is erased.")
+        raise WrongState(f"Round {round_number} has not set {names} aside: nothing is {undone}.")
     return sorted(present)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from memory.database.sqlite import Connection
+from memory.errors import WrongState
 from memory.identity.near_duplicates import record_trained, sketch_texts
 from memory.ledger import aside, generations, rounds
 from memory.ledger.history.canaries import CanaryPlan
@@ -134,6 +135,16 @@ def drop_part(tx: Connection, number: int, ids: Sequence[int], *, now: float) ->
     if remaining == 0 and rounds.read(tx, number).state is RoundState.WAITING:
         rounds.step(tx, number, RoundState.DROPPED, now=now)
     return dropped, remaining
+
+
+def release_part(
+    tx: Connection, number: int, ids: Sequence[int], *, settings: MemorySettings, salt: int
+) -> tuple[int, int]:
+    """See `Store.aside.release_part`."""
+    if rounds.read(tx, number).state is RoundState.WAITING:
+        raise WrongState(f"Round {number} waits: erase the part that is wrong, then approve the rest as a whole.")
+    released = aside.release(tx, aside.part_of(tx, number, ids, undone="released"), settings, salt)
+    return released, int(tx.execute("SELECT count(*) FROM aside WHERE round = ?", (number,)).fetchone()[0])
 
 
 def drop_matching(

@@ -64,6 +64,18 @@ class Aside:
         """
         return self._file.write(round_endings.drop_part, round_number, ids, now=self._file.clock())
 
+    def release_part(self, round_number: int, ids: Sequence[int]) -> tuple[int, int]:
+        """Let a part of what a round set aside be fresh (or held out) again; the rest stays aside.
+
+        Returns:
+            How many samples are back, and how many are left aside.
+
+        Raises:
+            WrongState: the round waits for a person's word, or has not set one of these aside; nothing is released.
+        """
+        settings, salt = self._file.settings, self._file.intake.salt
+        return self._file.write(round_endings.release_part, round_number, ids, settings=settings, salt=salt)
+
     def count(self, round_number: int, *, source: str | None = None, key: str | None = None) -> AsideCount:
         """How much of what a round set aside is of that source, that key, or both; changes nothing."""
         return self._file.read(aside.count, round_number, source=source, key_hash=self._hash_of(key))

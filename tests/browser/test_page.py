@@ -207,6 +207,20 @@ def test_a_record_is_traced_by_a_form_without_javascript(browser: Browser, servi
     context.close()
 
 
+def test_documents_are_ticked_by_the_keyboard(watched: Watched, control: LiveControl) -> None:
+    """With Space, and asked for once more by their numbers; left, nothing has happened."""
+    before = control.aside()
+    page = watched.open(f"/aside/{WAITS}?worst=1")
+    chosen = [document["id"] for document in control.aside_text(WAITS, worst=True)["documents"]][:2]
+    for id_ in chosen:
+        page.get_by_label(f"Choose document {id_}", exact=True).press("Space")
+    page.get_by_role("button", name="Erase the ticked ones…").press("Enter")
+    expect(page.locator("main")).to_contain_text(f"2 documents, {chosen[0]}, {chosen[1]}, that round {WAITS} set aside")
+    page.get_by_role("link", name="Leave it").press("Enter")
+    expect(page).to_have_url(re.compile("/needs$"))
+    assert control.aside() == before
+
+
 def test_two_generations_are_compared_by_the_keyboard(watched: Watched, control: LiveControl) -> None:
     """What serves beside its parent, as the form has it; figures as the operation has them."""
     page = watched.open("/generations")

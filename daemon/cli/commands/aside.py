@@ -56,16 +56,25 @@ def _of_round(groups: list[AsideLine], round_number: int | None) -> list[AsideLi
 
 @click.command(short_help="Let what a round set aside back.")
 @click.argument("round_number", metavar="ROUND", type=ROUND)
+@click.option("--ids", callback=lambda _context, _option, value: ids_from(value), metavar="ID,…", help="Only these.")
 @json_option
 @pass_invocation
-@example("riverkeep memory release 7")
-def release(invocation: Invocation, round_number: int, *, as_json: bool) -> None:
-    """Let what ROUND set aside be fresh again; its held-out part is held out again."""
-    show(invocation.answer(Control.release_aside, round_number), _say_released, as_json=as_json)
+@example("riverkeep memory release 7", "riverkeep memory release 7 --ids 12,15")
+def release(invocation: Invocation, round_number: int, *, ids: tuple[int, ...], as_json: bool) -> None:
+    """Let what ROUND set aside be fresh again, or a part of it; its held-out part is held out again.
+
+    Of a round that waits there is no part to be let back: erase what is wrong, then approve it.
+    """
+    # A daemon of an earlier version knows no parts, and need not where none is asked for.
+    asked = {"ids": ids} if ids else {}
+    show(invocation.answer(Control.release_aside, round_number, **asked), _say_released, as_json=as_json)
 
 
 def _say_released(released: ReleasedAside) -> None:
-    click.echo("Round {round}: {released} samples are back.".format_map(released))
+    left = released.get("left", 0)
+    click.echo(
+        "Round {round}: {released} samples are back.".format_map(released) + (f" {left} stay aside." if left else "")
+    )
 
 
 @click.command(short_help="Erase what a round set aside.")

@@ -111,10 +111,11 @@ class AsideTextAnswer(TypedDict):
 
 
 class ReleasedAside(TypedDict):
-    """How many samples that a round set aside are back."""
+    """How many samples that a round set aside are back, and how many of it are left aside."""
 
     round: int
     released: int
+    left: int
 
 
 class DroppedAside(TypedDict):

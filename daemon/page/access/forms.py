@@ -12,12 +12,13 @@ from daemon.errors import BadRequest
 MOST_BYTES: Final = 64 * 1024
 LONGEST_KEY_FORM_BYTES: Final = 3 * LONGEST_KEY_BODY_BYTES + MOST_BYTES
 """Of a form with a person's key, as long as one in a request's body; each byte may be written as three."""
-MOST_FIELDS: Final = 64
+MOST_FIELDS: Final = 600
+"""A page of documents has a box to tick for each."""
 KIND: Final = "application/x-www-form-urlencoded"
 
 
 async def read_form(request: Request, *, most_bytes: int = MOST_BYTES) -> dict[str, str]:
-    """The fields of a form of at most so many bytes, the last of each name.
+    """The fields of a form of at most so many bytes; of a name that comes again the values, with commas between them.
 
     Raises:
         BadRequest: it is none, or larger than any of ours.
@@ -34,7 +35,10 @@ async def read_form(request: Request, *, most_bytes: int = MOST_BYTES) -> dict[s
         pairs = parse_qsl(content.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError as error:
         raise BadRequest("What was sent is no form that can be read.") from error
-    return dict(pairs)
+    fields: dict[str, list[str]] = {}
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
+    return {name: ",".join(values) for name, values in fields.items()}
 
 
 def is_from_here(headers: Mapping[str, str]) -> bool:

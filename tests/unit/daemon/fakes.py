@@ -310,10 +310,10 @@ class FakeControl:
             "next": found[limit - 1]["id"] if len(found) > limit else None,
         }
 
-    def release_aside(self, number: int) -> Any:
+    def release_aside(self, number: int, *, ids: Sequence[int] = ()) -> Any:
         """Notes it."""
-        self.calls.append(("release_aside", number))
-        return {"round": number, "released": 5}
+        self.calls.append(("release_aside", number, tuple(ids)) if ids else ("release_aside", number))
+        return {"round": number, "released": len(ids) or 5, "left": 0}
 
     def drop_aside(
         self, number: int, *, ids: Sequence[int] = (), source: str | None = None, key: str | None = None

@@ -393,6 +393,7 @@ def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Pat
         (["memory", "dead-letters", "resume", "news/2"], ("resume", "news/2")),
         (["forget", "user-1", "--yes"], ("forget", "user-1")),
         (["memory", "release", "3"], ("release_aside", 3)),
+        (["memory", "release", "3", "--ids", "12,15"], ("release_aside", 3, (12, 15))),
         (["memory", "drop", "3", "--yes"], ("drop_aside", 3)),
         (["memory", "drop", "3", "--ids", "12,15", "--yes"], ("drop_aside", 3, (12, 15))),
         (["memory", "drop", "3", "--source", "news", "--yes"], ("drop_aside", 3, (), "news", None)),

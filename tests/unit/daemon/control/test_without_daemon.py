@@ -245,6 +245,20 @@ def test_text_refused_twice_is_listed_released_and_dropped(kept: Kept) -> None:
     assert kept.control.aside() == []
 
 
+def test_a_part_of_what_is_aside_comes_back_by_ids(kept: Kept) -> None:
+    """The rest stays; of a round that waits, or of an id that is not there, nothing comes back."""
+    kept.refuse()
+    number = kept.refuse()
+    ids = [document["id"] for document in kept.control.aside_text(number)["documents"]]
+    assert kept.control.release_aside(number, ids=ids[:3]) == {"round": number, "released": 3, "left": len(ids) - 3}
+    with pytest.raises(Refused, match="nothing is released"):
+        kept.control.release_aside(number, ids=ids[:4])
+    waits = kept.hold()
+    chosen = [document["id"] for document in kept.control.aside_text(waits)["documents"]][:1]
+    with pytest.raises(Refused, match="waits: erase the part"):
+        kept.control.release_aside(waits, ids=chosen)
+
+
 def test_aside_of_a_waiting_round_goes_with_the_round(kept: Kept) -> None:
     """`memory release` and `round approve` agree on the round's state."""
     kept.control.release_aside(kept.hold())

@@ -1,8 +1,9 @@
 """A browser without a screen: it keeps cookies, sends what browsers send, and finds the forms on a page."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
@@ -62,6 +63,11 @@ class Browser:
     def send(self, path: str, fields: Mapping[str, str], **headers: str) -> Any:
         """A form, as it is given."""
         return self.client.post(path, data=dict(fields), headers={**HTML, **headers})
+
+    def send_pairs(self, path: str, fields: Sequence[tuple[str, str]]) -> Any:
+        """A form of which a name may come several times, as boxes that are ticked do."""
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        return self.client.post(path, content=urlencode(fields), headers={**HTML, **kind})
 
     def form_token(self, path: str = "/sign-in") -> str:
         """The token in the forms of a page."""

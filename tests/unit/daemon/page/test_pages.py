@@ -217,6 +217,33 @@ def test_a_part_is_counted_before_it_is_erased(ground: Ground, reader: Browser) 
     assert reader.send("/act/drop_aside", sent).status_code == 404
 
 
+def test_single_documents_are_ticked_and_decided_on(ground: Ground, reader: Browser) -> None:
+    """What is ticked is asked for once more; nothing ticked is not all; of a round that waits nothing is let back."""
+    ids = [document["id"] for document in ground.control.aside_text(4)["documents"]]
+    text = reader.get("/aside/4").text
+    assert [int(each) for each in re.findall('name="ids" value="([0-9]+)"', text)] == ids
+    assert "/act/release_aside" not in text
+    form = {"form_token": reader.form_token("/aside/4"), "round": "4", "chosen": "yes"}
+    for step in ({}, {"step": "do"}):
+        refused = reader.send("/act/drop_aside", form | step)
+        assert refused.status_code == 400
+        assert "Nothing is ticked" in refused.text
+    asked = reader.send_pairs("/act/drop_aside", [*form.items(), *(("ids", str(id_)) for id_ in ids[:2])])
+    assert f"2 documents, {ids[0]}, {ids[1]}, that round 4 set aside: erased for good." in asked.text
+    assert f'name="ids" value="{ids[0]},{ids[1]}"' in asked.text
+    assert f"riverkeep memory drop 4 --ids {ids[0]},{ids[1]}" in asked.text
+    assert len(ground.control.aside_text(4)["documents"]) == len(ids)
+    back = reader.act("release_aside", round="4", ids=str(ids[0]))
+    assert back.status_code == 409
+    assert "waits: erase the part that is wrong" in back.text
+    done = reader.act("drop_aside", round="4", ids=f"{ids[-1]}")
+    assert done.status_code == 303
+    left = [document["id"] for document in ground.control.aside_text(4, limit=500)["documents"]]
+    assert left[: len(ids) - 1] == ids[:-1]
+    assert ids[-1] not in left
+    assert ground.control.audit(limit=1)[0]["detail"]["ids"] == [ids[-1]]
+
+
 HOSTILE = [
     '<script>alert(1)</script><img src=x onerror="alert(2)"> & "quotes" \'single\'',
     "مرحبا بالعالم שלום \u202eevil\u202c \x00\x1b[31m \ud800",

@@ -239,6 +239,25 @@ def test_a_part_of_a_waiting_round_is_erased_and_the_rest_released(store: Store,
     assert judged_on.isdisjoint(bad)
 
 
+def test_a_part_of_what_is_aside_is_released_and_the_rest_stays(store: Store, stream: Stream) -> None:
+    """Fresh and held out as it was; not of a round that waits, and nothing where one id is wrong."""
+    ids = waiting(store, stream)
+    held = store.aside.text(2, 1_000).held_out
+    part = [*sorted(ids - held)[:5], min(held)]
+    with pytest.raises(WrongState, match="waits: erase the part"):
+        store.aside.release_part(2, part)
+    # As a round leaves it that was refused too often.
+    store.file.write(lambda tx: tx.execute("UPDATE rounds SET state = 'refused' WHERE number = 2"))
+    with pytest.raises(WrongState, match="999999 aside: nothing is released"):
+        store.aside.release_part(2, [*part, 999_999])
+    assert store.counts().aside_samples == len(ids)
+    assert store.aside.release_part(2, part) == (len(part), len(ids) - len(part))
+    roles = dict(store.file.read(lambda tx: tx.execute("SELECT id, role FROM samples").fetchall()))
+    assert {Role(roles[id_]) for id_ in part[:-1]} == {Role.FRESH}
+    assert Role(roles[part[-1]]) is Role.HOLDOUT
+    assert {Role(roles[id_]) for id_ in ids - set(part)} == {Role.ASIDE}
+
+
 def test_a_part_that_is_not_aside_erases_nothing(store: Store, stream: Stream) -> None:
     """One wrong id, and all stay; a waiting round of which all is erased is dropped."""
     ids = waiting(store, stream)
