@@ -51,9 +51,9 @@ from tests.docs.json_page import meanings
 INTRODUCTION: Final = """# Files and formats
 
 What lies in the state directory, what of it others may read, and what comes in and goes out as a file or as a record.
-JSON is UTF-8; times are unix seconds; digests are SHA-256 in hexadecimal. Where a file has a `format`, what another
-version wrote in another one is refused by name and not guessed at. What to do when a file is lost stands in
-[operations](operations.md#what-is-kept-and-where).
+JSON is UTF-8; times are unix seconds; digests are SHA-256 in hexadecimal. A round and its report name their `format`:
+what another version wrote in another one is refused by name and not guessed at. What to do when a file is lost stands
+in [operations](operations.md#what-is-kept-and-where).
 
 This page is made by `python -m tests.docs.files_page` of the types that are written.
 """

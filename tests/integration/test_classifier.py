@@ -1,9 +1,12 @@
 """A whole Riverkeep around a classifier: labelled text in through Kafka, rounds, and `/v1/classify` that follows."""
 
 import json
+import os
 import random
+import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +15,22 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from transformers import BertConfig, BertModel
 
 from checkpoints.base.prepare import import_base
 from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_model
+from daemon.lifecycle.lock import holder_of
 from gate import measures
 from learner.directory.report import Report, read_report
-from tests.brokers import Broker, make_topic, send
+from tests.brokers import Broker, free_port, make_topic, send
 from tests.daemon_harness import ROOT, Daemon, Home, daemon, make_home
 from tests.harness import Facts, post, wait_until
 from tests.models import make_classifier, make_tokenizer
+from tests.tutorials import command_blocks, follow
+from tests.unproven import CURL, PROMETHEUS, PROMTOOL, program
 
 pytestmark = pytest.mark.slow
 
@@ -331,3 +338,93 @@ def test_a_long_text_is_cut_as_the_learner_cuts_it(lived: Lived) -> None:
     recipe = lived.home.settings.learner.recipe
     short = classify(lived.home, words).json()["usage"]["prompt_tokens"]
     assert 0 < answer["usage"]["prompt_tokens"] - short <= recipe.sequence_length
+
+
+# --- pages whose commands are run here, on what lived ---
+
+CLASSIFIER_PAGE = (ROOT / "docs" / "classifier.md").read_text()
+DASHBOARD_PAGE = (ROOT / "docs" / "dashboard.md").read_text()
+OF_THE_NEW_LABEL = 2
+"""Blocks of the classifier's page that are about a label that arrives: before the restart, and after it."""
+
+
+def of_a_shell(home: Home) -> dict[str, str]:
+    """The environment of somebody who looks after this home."""
+    return {
+        **os.environ,
+        "RIVERKEEP_CONFIG": str(home.config),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "200",
+    }
+
+
+def tables(page: str) -> list[dict[str, Any]]:
+    """The settings that a page shows."""
+    return [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
+
+
+def test_the_commands_of_the_classifiers_page_print_what_it_shows(lived: Lived) -> None:
+    """On settings that differ from its own in names and places alone."""
+    program("curl", CURL)
+    shown, with_another = tables(CLASSIFIER_PAGE)
+    own = tomllib.loads(lived.home.config.read_text())
+    assert shown["model"]["kind"] == with_another["model"]["kind"] == own["model"]["kind"]
+    assert shown["model"]["labels"] == own["model"]["labels"] == with_another["model"]["labels"][:-1]
+    assert shown["streams"]["topics"][0]["label_field"] == own["streams"]["topics"][0]["label_field"]
+    (record,) = (json.loads(each) for each in re.findall(r"```json\n(.*?)```", CLASSIFIER_PAGE, re.DOTALL))
+    assert record.keys() == {"text", *(shown["streams"]["topics"][0][name] for name in ("label_field", "key_field"))}
+    blocks = list(command_blocks(CLASSIFIER_PAGE))[:-OF_THE_NEW_LABEL]
+    elsewhere = {":8400": f":{lived.home.serving_port}"}
+    follow(blocks, cwd=lived.home.path, environment=of_a_shell(lived.home), elsewhere=elsewhere)
+
+
+def test_a_label_that_arrives_is_let_in_as_the_page_says(tmp_path: Path, embedded_broker: Broker) -> None:
+    """Dead letters, a word in the settings, a restart, and they are there to be learned."""
+    topic = make_topic(embedded_broker)
+    model = make_classifier(tmp_path / "model", labels=LABELS)
+    home = make_classifier_home(tmp_path / "home", model=model, broker=embedded_broker, topic=topic, serving=False)
+    before, after = list(command_blocks(CLASSIFIER_PAGE))[-OF_THE_NEW_LABEL:]
+    storms = [{"text": f"brr grr {at} brr", "label": "storm"} for at in range(40)]
+    with daemon(home) as started:
+        send(embedded_broker, topic, *as_records(labelled(FIRST, 60, seed=3)), *as_records(storms))
+        started.until(lambda control: control.status()["memory"]["dead_letters"] == 40, what="the dead letters")
+        follow([before], cwd=home.path, environment=of_a_shell(home), elsewhere={})
+        assert started.stop() == 0
+    labels = json.dumps(tables(CLASSIFIER_PAGE)[-1]["model"]["labels"])
+    home.config.write_text(home.config.read_text().replace("[model]\n", f"[model]\nlabels = {labels}\n"))
+    with daemon(home) as started:
+        started.until(lambda control: bool(control.status()), what="an answer")
+        follow([after], cwd=home.path, environment=of_a_shell(home), elsewhere={})
+        assert started.stop() == 0
+
+
+def test_the_commands_of_the_dashboards_page_print_what_it_shows(lived: Lived, tmp_path: Path) -> None:
+    """A real Prometheus on this service; Grafana, which is not here, would find what it is given."""
+    for name, meaning in (("curl", CURL), ("prometheus", PROMETHEUS), ("promtool", PROMTOOL)):
+        program(name, meaning)
+    holder = wait_until(lambda: holder_of(lived.home.settings.state_dir), what="the admin surface")
+    admin = holder.admin.rpartition(":")[2]
+    grafana, etc = tmp_path / "var-grafana", tmp_path / "etc-grafana"
+    for folder in ("dashboards", "datasources"):
+        (etc / "provisioning" / folder).mkdir(parents=True)
+    deploy = "riverkeep deploy print --into watch\n"
+    here = f"s/:8710/:{admin}/; s/:8400/:{lived.home.serving_port}/; s/15s/1s/"
+    elsewhere = {
+        ":9090": f":{free_port()}",
+        "/var/lib/grafana": str(grafana),
+        "/etc/grafana": str(etc),
+        deploy: f"{deploy}sed -i '{here}' watch/prometheus.yml\n",
+    }
+    follow(
+        list(command_blocks(DASHBOARD_PAGE)),
+        cwd=tmp_path,
+        environment=of_a_shell(lived.home),
+        elsewhere=elsewhere,
+        log=tmp_path / "watch" / "prometheus.log",
+    )
+    (provider,) = yaml.safe_load((etc / "provisioning/dashboards/riverkeep.yaml").read_text())["providers"]
+    found = Path(provider["options"]["path"].replace("/var/lib/grafana", str(grafana)))
+    assert {path.stem for path in found.glob("*.json")} == {"overview", "learning", "streams", "serving"}
+    (source,) = yaml.safe_load((etc / "provisioning/datasources/riverkeep.yaml").read_text())["datasources"]
+    assert source["url"] == "http://localhost:9090"
