@@ -2,9 +2,11 @@
 
 import io
 import math
+import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -71,9 +73,12 @@ def stay(console: Console) -> None:
         console.print("ending")
 
 
-def leave(console: Console) -> None:
-    """Say what is left when everything has ended."""
+def leave(console: Console, config: Path) -> None:
+    """Say what is left when everything has ended, and how the page of it can be looked at all the same."""
     console.print("The files stay; nothing answers any more. `riverkeep demo --keep` leaves it running.")
+    # As text: a folder's name may look like rich's markup, and a command is copied in one piece.
+    again = Text(f"`riverkeep -c {shlex.quote(str(config))} run` serves page and answers again, without the broker.")
+    console.print(again, soft_wrap=True)
 
 
 def _matrix(title: str, columns: Sequence[str], matrix: ScoreMatrix) -> Table:
@@ -127,6 +132,8 @@ def _where(service: DemoService) -> Table:
         ("settings", service.config),
         ("memory, generations, rounds", service.settings.state_dir),
         ("log", service.log),
+        ("page", f"{service.admin_url}/"),
+        ("the token that it asks for", service.token_file),
         ("answers", f"{service.serving_url}/v1/completions"),
         ("metrics", f"{service.admin_url}/metrics"),
         ("status", f"riverkeep -c {service.config} status"),

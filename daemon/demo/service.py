@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.admin.client import RemoteControl
-from daemon.admin.token import read_token
+from daemon.admin.token import read_token, token_path
 from daemon.control.protocol import Control
 from daemon.demo.broker import free_port
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM
@@ -85,8 +85,13 @@ class DemoService:
 
     @property
     def admin_url(self) -> str:
-        """Where it shows status and metrics."""
+        """Where it shows its page, status and metrics."""
         return f"http://127.0.0.1:{self.settings.admin.port}"
+
+    @property
+    def token_file(self) -> Path:
+        """The file with the token that its page asks for."""
+        return token_path(self.settings.admin, self.settings.state_dir)
 
     @property
     def log(self) -> Path:

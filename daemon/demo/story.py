@@ -87,13 +87,14 @@ def run(
             screen.scene.doing = "Riverkeep starts: it imports the model, and loads it to answer"
             service = stack.enter_context(running(config))
             screen.say(f"Riverkeep runs, and answers on {service.serving_url}")
+            screen.say(f"its page is {service.admin_url}/, which asks for the token in {service.token_file}")
             story = _Story(service, broker, stream, screen)
             story.tell()
         code = closing.show(screen, service, story.told)
         if keep:
             closing.stay(console)
     if not keep:
-        closing.leave(console)
+        closing.leave(console, config)
     return code
 
 

@@ -65,9 +65,12 @@ def check_the_ending(shown: str, home: Path) -> None:
         ("settings", "riverkeep.toml"),
         ("memory, generations, rounds", "state"),
         ("log", "riverkeep.log"),
+        ("the token that it asks for", "state/admin.token"),
     ):
         assert Path(places[what]) == home / name
         assert Path(places[what]).exists()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1/completions", places["answers"])
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", places["metrics"])
+    assert places["page"] == places["metrics"].removesuffix("metrics")
+    assert f"`riverkeep -c {home / 'riverkeep.toml'} run` serves page and answers again" in shown
     assert places["status"] == f"riverkeep -c {home / 'riverkeep.toml'} status"

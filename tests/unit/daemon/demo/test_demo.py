@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from safetensors import safe_open
 
-from daemon.demo import screen
+from daemon.demo import closing, screen
 from daemon.demo.era_scores import EraScores
 from daemon.demo.lineage import Lineage, naive
 from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, DATA, STREAM, YEARS, eras, make_poison
@@ -169,6 +169,13 @@ class SlowLineage:
 def a_twin(lineage: SlowLineage, reports: list[Report]) -> Twin:
     """One that keeps its reports."""
     return Twin(cast("Lineage", lineage), lambda _: None, reports.append)
+
+
+def test_the_end_says_how_the_same_is_served_again() -> None:
+    """By a command that can be copied in one piece, whatever the folder is called and however narrow the terminal."""
+    output = io.StringIO()
+    closing.leave(Console(file=output, width=40), Path("/tmp/[bold] my demo/riverkeep.toml"))
+    assert "`riverkeep -c '/tmp/[bold] my demo/riverkeep.toml' run` serves page and answers again" in output.getvalue()
 
 
 def test_the_twin_learns_one_round_after_the_other_beside_the_story(tmp_path: Path) -> None:
