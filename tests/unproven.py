@@ -15,6 +15,9 @@ import pytest
 VLLM_PYTHON: Final = Path(
     os.environ.get("RIVERKEEP_VLLM_PYTHON", Path(__file__).parents[1] / ".venv-vllm" / "bin" / "python")
 )
+MLFLOW_PYTHON: Final = Path(
+    os.environ.get("RIVERKEEP_MLFLOW_PYTHON", Path(__file__).parents[1] / ".venv-mlflow" / "bin" / "python")
+)
 KAFKA_LIBS: Final = Path(__file__).parent / "kafka" / "libs"
 
 
@@ -91,7 +94,25 @@ VLLM: Final = Lack(
     f"vLLM is not at {VLLM_PYTHON}: run `make test-vllm` (6 GB)",
     "that vLLM behind the door keeps what every engine has to keep",
 )
-LACKS: Final = (APACHE, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, KUBECTL, HADOLINT, HELM, MOUNT, MAKE, CURL, VLLM)
+MLFLOW: Final = Lack(
+    f"MLflow is not at {MLFLOW_PYTHON}: run `make test-mlflow` (1 GB)",
+    "that MLflow itself takes what `riverkeep round export` tells it (a fake that is as strict stood in)",
+)
+LACKS: Final = (
+    APACHE,
+    CHROMIUM,
+    SYSTEMD,
+    PROMTOOL,
+    PROMETHEUS,
+    KUBECTL,
+    HADOLINT,
+    HELM,
+    MOUNT,
+    MAKE,
+    CURL,
+    VLLM,
+    MLFLOW,
+)
 
 
 def program(name: str, lack: Lack) -> str:

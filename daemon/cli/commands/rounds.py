@@ -182,6 +182,38 @@ def list_(invocation: Invocation, *, as_json: bool) -> None:
     show(invocation.answer(Control.rounds, limit=LISTED), print_rounds, as_json=as_json)
 
 
+@round_.command(short_help="Tell MLflow of the rounds that have ended.")
+@click.argument("server", metavar="URL", envvar="MLFLOW_TRACKING_URI")
+@click.option(
+    "--experiment",
+    metavar="NAME",
+    envvar="MLFLOW_EXPERIMENT_NAME",
+    default="riverkeep",
+    show_default=True,
+    help="Which of the server's; made where it is not there. [env: MLFLOW_EXPERIMENT_NAME]",
+)
+@pass_invocation
+@example("riverkeep round export http://mlflow:5000", "MLFLOW_TRACKING_URI=http://mlflow:5000 riverkeep round export")
+def export(invocation: Invocation, server: str, *, experiment: str) -> None:
+    """Tell the MLflow tracking server at URL (else $MLFLOW_TRACKING_URI) of each round that has ended, once.
+
+    Recipe, losses, forgetting, scores by slice, verdict and generation; no text. Call it as often as you like: what the
+    server has is not told again. A round that waits for a person is told of when it was decided on. Who you are is said
+    by MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+    """
+    import os
+
+    from daemon.trackers.mlflow import MlflowServer
+    from daemon.trackers.telling import tell_rounds
+
+    with MlflowServer(server, experiment, os.environ) as mlflow, invocation.control(Control.rounds) as control:
+        told = tell_rounds(control, mlflow)
+    say(
+        f"Told {mlflow.shown} (experiment {experiment}) of {len(told.rounds)} rounds; it had {told.already} already, "
+        f"and {told.open} have not ended."
+    )
+
+
 @round_.command("show", short_help="Show a round in full.")
 @number_argument
 @after_option("With --json: list samples with greater ids.")

@@ -81,6 +81,7 @@ CALLS = [
     Call("round resume"),
     Call("round begin", code=ExitCode.REFUSED),
     Call("round cancel", code=ExitCode.NOT_FOUND),
+    Call("round export", "http://127.0.0.1:1", ExitCode.FAILED),
     Call("round", code=ExitCode.BAD_USAGE),
     Call("explain", code=ExitCode.BAD_USAGE),
     Call("explain round", "3"),

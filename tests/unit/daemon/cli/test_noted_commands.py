@@ -58,7 +58,7 @@ CHANGE_NOTHING: Final = frozenset(
         *("memory aside", "memory find", "memory gaps", "memory next-draw", "keys list"),
         *("watch", "explain round", "trace", "config show", "config schema", "completion"),
         # They write what lies elsewhere: a settings file, a copy of a model, files to deploy by, a folder of their own.
-        *("init", "export", "deploy print", "demo"),
+        *("init", "export", "round export", "deploy print", "demo"),
         # What they do as long as they run is noted as it is asked for, and as generations serve.
         *("run", "serve", "mcp"),
     }
