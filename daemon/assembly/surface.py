@@ -44,6 +44,7 @@ def make_control(launch: Launch, shared: Shared, opened: OpenedRooms, loops: Loo
         ingest=loops.ingest,
         serving=None if serving is None else lambda: serving.status,
         serving_address=None if serving is None else serving.url,
+        serving_metrics=str if serving is None else serving.metrics,
         next_round=lambda: loops.rounds.reason,
         problem=opened.problem,
         memory_trouble=lambda: opened.memory.trouble,

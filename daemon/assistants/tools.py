@@ -10,8 +10,8 @@ from daemon.control.reading import check_arguments
 from daemon.errors import BadRequest
 
 FACTS: Final = (
-    "status", "rounds", "round", "explain_round", "generations", "diff_generations", "memory", "next_draw", "gaps",
-    "trace", "audit",
+    "status", "rounds", "round", "explain_round", "generations", "diff_generations", "serving", "memory",
+    "next_draw", "gaps", "trace", "audit",
 )  # fmt: skip
 """None tells what documents say: whoever writes to a topic could speak to an assistant that reads it."""
 CHANGES: Final = (

@@ -41,6 +41,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
+from daemon.control.answers.serving import ServingAnswer
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.answers.traces import TraceAnswer
@@ -96,6 +97,9 @@ class Control(Protocol):
 
         Raises UnknownThing.
         """
+
+    def serving(self) -> ServingAnswer:
+        """What serves since when, how it answers by the serving process's own count, and what is watched in traffic."""
 
     def memory(self) -> MemoryAnswer:
         """What is kept: samples and tokens by role and source, aside by round, dead letters by reason."""

@@ -49,6 +49,7 @@ class Views:
         settings_refused: what the latest reload refused; None where it found no mistakes.
         settings: those in force, and where each came from.
         started_at: unix seconds.
+        serving_metrics: what the serving process counts, in Prometheus's text; empty where it does not answer.
         memory_trouble: why the memory cannot be used, and what to do; empty while it can.
     """
 
@@ -63,4 +64,5 @@ class Views:
     settings_refused: Callable[[], RefusedSettings | None]
     settings: Callable[[], SettingsAnswer]
     started_at: float
+    serving_metrics: Callable[[], str] = str
     memory_trouble: Callable[[], str] = str

@@ -21,6 +21,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
+from daemon.control.answers.serving import ServingAnswer
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import (
     HealthAnswer,
@@ -295,6 +296,11 @@ class LiveControl(StoreControl):
             "ok": status.generation is not None and status.healthy and not troubles,
             "trouble": "".join(troubles),
         }
+
+    @override
+    def serving(self) -> ServingAnswer:
+        facts = {} if self._views.serving is None else self._views.serving().facts
+        return self._serving_answer(facts, self._views.serving_metrics())
 
     def _round_in_progress(self) -> RoundStanding | None:
         progress = self._current.progress

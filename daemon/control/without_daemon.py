@@ -1,6 +1,7 @@
 """The commands' operations on the store itself; the running daemon adds to them what only it knows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from typing_extensions import override
@@ -34,11 +35,13 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
+from daemon.control.answers.serving import ServingAnswer
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.asker import whose_word
-from daemon.control.facts import feedback, kept, next_draw, people, rounds, status
+from daemon.control.facts import feedback, kept, next_draw, people, rounds, serving, status
 from daemon.control.facts.audit import audit_line
+from daemon.control.facts.canaries import canary_line
 from daemon.control.facts.labels import waiting_labels
 from daemon.control.facts.undecided import why_not_decided
 from daemon.control.looking_back import StoreLooks, store_errors
@@ -122,6 +125,15 @@ class StoreControl(StoreLooks):
         directory = round_directory(self._settings.rounds_dir, number)
         kept_until = evidence.kept_sentence if is_kept else ""
         return rounds.round_in_full(round_, kept_until, canary, directory if directory.is_dir() else None)
+
+    @override
+    def serving(self) -> ServingAnswer:
+        return self._serving_answer({}, "")
+
+    def _serving_answer(self, facts: Mapping[str, Any], exposition: str) -> ServingAnswer:
+        watched = self._store.canaries.watched()
+        canary = None if watched is None else canary_line(watched)
+        return serving.serving_answer(self.status()["serving"], facts, exposition, self._store.audit.swaps(), canary)
 
     @override
     def memory(self) -> MemoryAnswer:

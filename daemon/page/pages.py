@@ -32,6 +32,7 @@ from daemon.page.views.now import LATEST, now_view
 from daemon.page.views.records import dead_letter_row, dead_letters_view, streams_view
 from daemon.page.views.round import round_view
 from daemon.page.views.rounds import rounds_view
+from daemon.page.views.serving import serving_view
 from daemon.page.views.trace import TraceView, nothing_traced, trace_view
 from memory.errors import StoreError
 
@@ -308,6 +309,15 @@ PAGES: Final = (
         OfDeadLetter,
         operation="dead_letter",
         command="riverkeep memory dead-letters --show {number}",
+    ),
+    PageLine(
+        "/serving",
+        "/serving",
+        "serving.html",
+        "Serving",
+        lambda asked: serving_view(asked.control.serving()),
+        operation="serving",
+        command="riverkeep status",
     ),
     TRACE_LINE,
     PageLine(

@@ -35,6 +35,7 @@ TABS: Final = (
     Tab("/rounds", "Rounds"),
     Tab("/knowledge", "Knowledge"),
     Tab("/generations", "Generations"),
+    Tab("/serving", "Serving"),
     Tab("/streams", "Streams"),
     Tab("/memory", "Memory"),
     Tab("/dead-letters", "Dead letters"),

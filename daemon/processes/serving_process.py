@@ -120,6 +120,16 @@ class ServingProcess:
         facts = None if pid is None else self._exchange("/v1/riverkeep/canary")
         return None if facts is None or "error" in facts else {**facts, "pid": pid}
 
+    def metrics(self) -> str:
+        """What the process counts, in Prometheus's text; empty where it does not answer.
+
+        From any thread; may block as long as silence is borne.
+        """
+        if self._status.pid is None:
+            return ""
+        content = self._ask_for("/metrics", within_s=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
+        return "" if content is None else content.decode(errors="replace")
+
     def read_pair(self, serving: int, watched: int, text: str) -> dict[str, Any] | None:
         """How probable the serving generation and the watched one find a text; None where the process does not answer.
 
@@ -237,7 +247,16 @@ class ServingProcess:
     ) -> dict[str, Any] | None:
         # Never longer than silence is borne: a question to a process that hangs ends before that is to be killed.
         within = min(ANSWER_WITHIN_SECONDS, self._stuck_seconds) if within_s is None else within_s
-        connection = http.client.HTTPConnection(*self._probes, timeout=within)
+        content = self._ask_for(path, asked, within_s=within)
+        try:
+            answer = None if content is None else orjson.loads(content)
+        except orjson.JSONDecodeError:
+            return None
+        return answer if isinstance(answer, dict) else None
+
+    def _ask_for(self, path: str, asked: Mapping[str, Any] | None = None, *, within_s: float) -> bytes | None:
+        """What is answered, whatever the status; None where nothing is."""
+        connection = http.client.HTTPConnection(*self._probes, timeout=within_s)
         headers = {"authorization": f"Bearer {self._key}"}
         try:
             if asked is None:
@@ -245,13 +264,11 @@ class ServingProcess:
             else:
                 headers["content-type"] = "application/json"
                 connection.request("POST", path, orjson.dumps(asked), headers)
-            response = connection.getresponse()
-            answer = orjson.loads(response.read())
-        except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
+            return connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
             return None
         finally:
             connection.close()
-        return answer if isinstance(answer, dict) else None
 
 
 def serving_process(

@@ -28,6 +28,10 @@ class Audit:
         most = self._file.settings.audit_rows
         self._file.write(audit.note_bounded, what, detail, who=who, now=self._file.clock(), most=most)
 
+    def swaps(self, limit: int = 20) -> list[AuditRecord]:
+        """What last served, was watched or was taken back, newest first."""
+        return self._file.read(audit.swaps, limit)
+
     def latest(self, limit: int = 100, before: int | None = None) -> list[AuditRecord]:
         """The latest lines, those with smaller ids than `before`; newest first."""
         return self._file.read(audit.latest, limit, before)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore
@@ -50,6 +50,7 @@ from learner.directory.round_directory import CANDIDATES, PARENT, RoundInput, Te
 from memory.ledger.records import DocumentScore
 from memory.samples.slice_names import ANCHOR, source_of
 from memory.store import Store
+from serving.metrics import ServingMetrics
 from streams.document import Batch, DeadLetter, Document, Partition, Pause, Reason
 from tests import fake_learner
 from tests.daemon_harness import sentences
@@ -263,6 +264,7 @@ class Story:
             ingest=self.ingest,
             serving=lambda: ServingStatus(1, self.rooms.store.generations.serving(), {"trouble": ""}),
             serving_address="http://127.0.0.1:8700",
+            serving_metrics=self.served,
             next_round=lambda: "waiting for 500 fresh samples (318 are there)",
             problem=str,
             need_restart=tuple,
@@ -279,6 +281,22 @@ class Story:
             current=self.current,
             promotion=threading.RLock(),
         )
+
+    def served(self) -> str:
+        """What the serving process counts."""
+        registry = CollectorRegistry()
+        metrics = ServingMetrics(registry)
+        metrics.begin_requests(["/v1/chat/completions"])
+        metrics.loaded.set(1)
+        metrics.begin_generation(number := _serving(self))
+        chance = random.Random(number)
+        for _ in range(400):
+            first = chance.lognormvariate(-2.6, 0.5)
+            metrics.first_token_seconds.labels(str(number)).observe(first)
+            metrics.output_token_seconds.labels(str(number)).observe(first / 9)
+            metrics.queue_seconds.labels(str(number)).observe(first / 20)
+            metrics.request_seconds.labels("/v1/chat/completions").observe(12 * first)
+        return generate_latest(registry).decode()
 
     def trains(self) -> None:
         """A round is in progress, two thirds through its training."""

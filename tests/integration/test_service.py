@@ -162,6 +162,12 @@ def test_a_reload_changes_the_api_keys_too(tmp_path: Path, model: Path) -> None:
         wait_until(lambda: _answers(home, "second") == 0, timeout_s=30, what="the second key's effect")
         assert _answers(home, "first") is None
         started.until(lambda control: control.status()["serving"]["answering"] == 0)
+        with started.control as control:
+            counted = control.serving()["counted"]
+        # Asked of the process itself, by the socket that is the daemon's own.
+        assert counted is not None
+        assert [each["generation"] for each in counted["generations"]] == [0]
+        assert "/v1/riverkeep/generation" in [each["route"] for each in counted["routes"]]
         assert psutil.Process(started.process.pid).children() == children
         assert started.stop() == 0
 

@@ -49,6 +49,16 @@ def prune(tx: Connection, most: int) -> None:
     tx.execute("DELETE FROM audit WHERE id <= ?", (newest - most,))
 
 
+def swaps(tx: Connection, limit: int) -> list[AuditRecord]:
+    """See `Store.audit.swaps`."""
+    rows = tx.execute(
+        "SELECT id, at, who, what, detail FROM audit WHERE what IN ('serves', 'watched', 'taken_back') "
+        "ORDER BY id DESC LIMIT ?",
+        (limit,),
+    )
+    return [AuditRecord(number, at, who, what, json.loads(detail)) for number, at, who, what, detail in rows]
+
+
 def latest(tx: Connection, limit: int, before: int | None) -> list[AuditRecord]:
     """See `Store.audit.latest`."""
     rows = tx.execute(

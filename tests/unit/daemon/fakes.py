@@ -218,6 +218,18 @@ class FakeControl:
             "notes": ["A note [b]."],
         }
 
+    def serving(self) -> Any:
+        """Nothing serves here."""
+        told: dict[str, Any] = {
+            "since": None,
+            "swap_seconds": None,
+            "failed": {},
+            "problem": "",
+            "counted": None,
+            "swaps": [],
+        }
+        return {"standing": self.status()["serving"], **told, "canary": None}
+
     def memory(self) -> Any:
         """Nothing."""
         return {"kept": []}

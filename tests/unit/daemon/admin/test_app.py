@@ -45,6 +45,7 @@ EVERY_ROUTE = {
     ("GET", "/rounds/1/samples"),
     ("GET", "/generations"),
     ("GET", "/generations/1/diff/1"),
+    ("GET", "/serving"),
     ("GET", "/memory"),
     ("GET", "/memory/gaps"),
     ("GET", "/memory/next-draw"),

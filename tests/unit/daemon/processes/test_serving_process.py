@@ -75,7 +75,9 @@ def test_a_process_that_answers_is_ready() -> None:
         wait_until(lambda: part.health().state is State.RUNNING)
         assert process.status.generation == 7
         assert process.status.facts["swap_seconds"] == 0.5
+        assert "swap_seconds" in process.metrics()
         pid = process.status.pid
+    assert process.metrics() == ""
     assert pid is not None
     assert not psutil.pid_exists(pid)
 
