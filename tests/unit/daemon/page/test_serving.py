@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from daemon.control.facts.serving import counted
+from daemon.control.serving_facts import counted
 from daemon.page.views.serving import serving_view
 from serving.metrics import ServingMetrics
 from tests.unit.daemon.page.browsers import Browser
