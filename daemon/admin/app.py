@@ -88,7 +88,7 @@ class BearerToken:
             peer = (scope.get("client") or ("", 0))[0]
             header = dict(scope["headers"]).get(HEADER.encode(), b"").decode(errors="replace")
             # A context variable: it goes along into the thread that answers, and ends with the request.
-            asker.set(name_asker(header, peer))
+            asker.set(scope.get("asked_by") or name_asker(header, peer))
         await self._app(scope, receive, send)
 
     def _is_authorized(self, scope: Scope) -> bool:

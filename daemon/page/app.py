@@ -73,6 +73,7 @@ class Faces:
                 return
             # To look alone: what changes something is asked for with a form, or with the token.
             scope["signed_in"] = session is not None and scope["method"] in ("GET", "HEAD")
+            scope["asked_by"] = "" if session is None else session.who
         await self._interface(scope, receive, send)
 
     def _is_own_json(self, request: Request, session: PageSession | None) -> bool:

@@ -14,7 +14,7 @@ from daemon.page.rendering import figure as shown_figure
 from memory.errors import StoreBusy
 from memory.ledger import aside
 from streams.document import Batch, Document, Partition
-from tests.unit.daemon.page.browsers import Browser
+from tests.unit.daemon.page.browsers import TOKEN, Browser
 from tests.unit.daemon.page.conftest import Ground
 
 ADDRESSES = sorted(
@@ -166,6 +166,12 @@ def test_who_reads_held_text_is_noted(ground: Ground, reader: Browser) -> None:
     reader.get("/aside/4?worst=1&text=1")
     line = ground.control.audit(limit=1)[0]
     assert (line["who"], line["what"], line["detail"]["number"]) == ("ada, by the page", "aside_text", 4)
+    # As JSON in the same browser too; a program with the token says itself who asks.
+    reader.get("/aside/4?format=json&limit=1")
+    assert ground.control.audit(limit=1)[0]["who"] == "ada, by the page"
+    headers = {"authorization": f"Bearer {TOKEN}", "x-riverkeep-by": "grace@host"}
+    assert ground.page.browser().client.get("/aside/4?limit=1", headers=headers).status_code == 200
+    assert ground.control.audit(limit=1)[0]["who"] == "grace@host"
 
 
 def test_a_round_that_is_not_there_is_a_page_that_says_so(reader: Browser) -> None:
