@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import psutil
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -66,12 +67,20 @@ class Fleet:
         _require_key(request)
         told = await request.json()
         self.told.append(told)
-        if told["event"] == "generation_ready" and told["name"] not in self._engines:
+        if told["event"] == "generation_ready" and not self._runs(told["name"]):
             self._start(told["name"], Path(told["location"]))
         if told["event"] == "generation_retired":
             process, _ = self._engines.pop(told["name"])
             process.terminate()
         return JSONResponse({})
+
+    def engines(self) -> list[psutil.Process]:
+        """The engines that run."""
+        return [psutil.Process(process.pid) for process in self._processes if process.poll() is None]
+
+    def _runs(self, name: str) -> bool:
+        """Whether a generation has an engine: one that was lost is told of again."""
+        return name in self._engines and self._engines[name][0].poll() is None
 
     def _start(self, name: str, model: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -1,7 +1,8 @@
 """Engines that are programs of their own, behind the door: one process for each generation, real ones over HTTP.
 
-Every engine keeps the same contract: vLLM where it is installed (`make test-vllm`), and `command` with the builtin
-engine as another program, which can be made to misbehave.
+Every engine keeps the same contract: vLLM where it is installed (`make test-vllm`), `command` with the builtin engine
+as another program, which can be made to misbehave, and `remote`, engines that others run, as far as the contract is not
+about what this service does to processes of its own.
 """
 
 import sys
@@ -23,13 +24,18 @@ from serving.processes.launch import KEY_VARIABLE
 from tests.harness import get, post, wait_until
 from tests.integration.test_serving import KEY, LONG, SHORT, Server, make_store
 from tests.models import make_adapter
+from tests.remote_fleet import KEY as FLEET_KEY
+from tests.remote_fleet import Fleet
 from tests.unproven import VLLM, VLLM_PYTHON
 
 pytestmark = pytest.mark.slow
 
-ENGINES = ("command", "vllm")
+OWN = ("command", "vllm")
+ENGINES = (*OWN, "remote")
 # A swap under load takes a CPU minutes.
-PATIENCE_S = {"command": 120.0, "vllm": 600.0}
+PATIENCE_S = {"command": 120.0, "vllm": 600.0, "remote": 120.0}
+of_own_engines = pytest.mark.parametrize("server", OWN, indirect=True, scope="module")
+"""Of engines that this service starts: those that others run are theirs to close, and to look after."""
 VLLM_MODULE = "vllm.entrypoints.openai.api_server"
 HEAD_WIDTH = 32
 """vLLM's attention on a CPU knows none below."""
@@ -58,6 +64,29 @@ def served_by_vllm(store: GenerationStore, pass_timeout_s: float = 120) -> Itera
         yield server
 
 
+class AskingOthers(Server):
+    """A serving process whose engines others run."""
+
+    def __init__(self, store: GenerationStore, fleet: Fleet) -> None:
+        key = store.root.parent / "key-of-the-fleet"
+        key.write_text(f"{FLEET_KEY}\n")
+        told = {"url": fleet.url, "webhook": f"{fleet.url}/told", "key_file": str(key)}
+        shelf = str(store.root.parent / "shelf")
+        super().__init__(store.root, engine="remote", remote={"location": shelf, **told})
+        self.fleet = fleet
+
+
+@contextmanager
+def served_by_others(store: GenerationStore) -> Iterator[Server]:
+    """A serving process, and those who run engines for it."""
+    with Fleet() as fleet:
+        server = AskingOthers(store, fleet)
+        try:
+            yield server
+        finally:
+            server.__exit__()
+
+
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
     """End a serving process, and see that its engines end with it."""
@@ -71,6 +100,8 @@ def running(server: Server) -> Iterator[Server]:
 
 def engines(server: Server) -> list[psutil.Process]:
     """The engines that a serving process has."""
+    if isinstance(server, AskingOthers):
+        return server.fleet.engines()
     if server.process.poll() is not None:
         return []
     # Each has a guardian, which has the same words in its command line.
@@ -149,7 +180,8 @@ def server(request: pytest.FixtureRequest, store: GenerationStore) -> Iterator[S
     if engine == "vllm" and not VLLM_PYTHON.exists():
         VLLM.skip()
     store.point_to(0)
-    with served(store) if engine == "command" else served_by_vllm(store) as made:
+    serving = {"command": served, "vllm": served_by_vllm, "remote": served_by_others}[engine]
+    with serving(store) as made:
         made.patience_s = PATIENCE_S[engine]
         wait_until(made.answers, timeout_s=made.patience_s, what="generation 0")
         yield made
@@ -277,6 +309,7 @@ def test_requests_that_wait_in_the_queue_outlast_a_swap(store: GenerationStore) 
         assert set(states) == {200}
 
 
+@of_own_engines
 def test_the_doors_metrics_have_those_of_the_engine(server: Server, store: GenerationStore) -> None:
     """Under its generation; those of an old engine go with it."""
     name = "vllm:num_requests_running" if server.patience_s == PATIENCE_S["vllm"] else "engine_riverkeep_serving_active"
@@ -293,6 +326,7 @@ def test_the_doors_metrics_have_those_of_the_engine(server: Server, store: Gener
     assert 'riverkeep_serving_queue_seconds_count{generation="0"}' not in get(f"{server.url}/metrics").text
 
 
+@of_own_engines
 def test_an_engine_is_closed_to_all_but_the_door(server: Server) -> None:
     """On loopback, and only with the key that the serving process made, which no list of processes shows."""
     engine = until_alone(server, 0)
