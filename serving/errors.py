@@ -154,7 +154,7 @@ class EngineLost(RequestError):
 
     def __init__(self, how: str) -> None:
         super().__init__(
-            f"the engine was lost before the answer was whole ({how}); a new one is started: ask again",
+            f"the engine was lost before the answer was whole ({how}); ask again in a few seconds",
             status=503,
             kind="server_error",
             code="engine_lost",

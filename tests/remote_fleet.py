@@ -1,7 +1,8 @@
 """Engines that others run, as a test has them: one address, behind it a process for each generation handed over.
 
 It hears the webhook, starts the builtin engine as another program on each generation's folder, and ends it when it is
-told to; requests go to the one whose name they bear.
+told to; requests go to the one whose name they bear. An engine that was lost is started anew when it is asked for, and
+until it answers its requests are told 503.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,16 +29,28 @@ from serving.processes.launch import KEY_VARIABLE
 KEY = "a-key-of-the-fleet"
 
 
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One of the engines: its process, its address, the folder of its model."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    model: Path
+
+
 class Fleet:
     """The address; `told` is what its webhook heard."""
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
-        self._engines: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+        self._engines: dict[str, Engine] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False)
+        # Its connections to engines may lie idle for long, and such a one may be closed as it is taken again.
+        self._client = httpx.AsyncClient(
+            timeout=None, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+        )
         routes = [
             Route("/told", self._hear, methods=["POST"]),
             Route("/v1/models", self._models),
@@ -67,34 +81,30 @@ class Fleet:
         _require_key(request)
         told = await request.json()
         self.told.append(told)
-        if told["event"] == "generation_ready" and not self._runs(told["name"]):
+        if told["event"] == "generation_ready" and told["name"] not in self._engines:
             self._start(told["name"], Path(told["location"]))
         if told["event"] == "generation_retired":
-            process, _ = self._engines.pop(told["name"])
-            process.terminate()
+            self._engines.pop(told["name"]).process.terminate()
         return JSONResponse({})
 
     def engines(self) -> list[psutil.Process]:
         """The engines that run."""
         return [psutil.Process(process.pid) for process in self._processes if process.poll() is None]
 
-    def _runs(self, name: str) -> bool:
-        """Whether a generation has an engine: one that was lost is told of again."""
-        return name in self._engines and self._engines[name][0].poll() is None
-
-    def _start(self, name: str, model: Path) -> None:
+    def _start(self, name: str, model: Path) -> "Engine":
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         command = [sys.executable, "-m", "tests.engine_program", str(model), name, str(port)]
         self._processes.append(subprocess.Popen(command, env={**os.environ, KEY_VARIABLE: KEY}))
-        self._engines[name] = (self._processes[-1], port)
+        self._engines[name] = Engine(self._processes[-1], f"http://127.0.0.1:{port}", model)
+        return self._engines[name]
 
     async def _models(self, request: Request) -> Response:
         _require_key(request)
         listed: list[dict[str, Any]] = []
-        for _, port in list(self._engines.values()):
+        for engine in list(self._engines.values()):
             try:
-                answer = await self._client.get(f"http://127.0.0.1:{port}/v1/models", headers=_headers())
+                answer = await self._client.get(f"{engine.url}/v1/models", headers=_headers())
                 listed += answer.json()["data"]
             except httpx.TransportError:
                 continue
@@ -103,11 +113,14 @@ class Fleet:
     async def _complete(self, request: Request) -> Response:
         _require_key(request)
         body = await request.json()
-        _, port = self._engines[body["model"]]
-        asked = self._client.build_request(
-            "POST", f"http://127.0.0.1:{port}/v1/completions", json=body, headers=_headers()
-        )
-        answer = await self._client.send(asked, stream=True)
+        engine = self._engines[body["model"]]
+        if engine.process.poll() is not None:
+            engine = self._start(body["model"], engine.model)
+        asked = self._client.build_request("POST", f"{engine.url}/v1/completions", json=body, headers=_headers())
+        try:
+            answer = await self._client.send(asked, stream=True)
+        except httpx.ConnectError:
+            return Response(status_code=503)
         return StreamingResponse(_passed_on(answer), answer.status_code, media_type=answer.headers["content-type"])
 
 

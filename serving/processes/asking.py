@@ -1,7 +1,7 @@
 """What is asked of an engine over HTTP: the models that it knows, and answers, piece by piece."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -150,9 +150,7 @@ async def answer(
         EngineLost: it is gone, or breaks off.
     """
     try:
-        async with client.stream(
-            "POST", "/v1/completions", content=orjson.dumps(body), headers=trace.to_engine()
-        ) as response:
+        async with _response(client, orjson.dumps(body), trace.to_engine()) as response:
             if response.status_code != httpx.codes.OK:
                 raise _refusal(response.status_code, await response.aread())
             events = _pieces(response) if body.get("stream") else _whole(await response.aread())
@@ -161,6 +159,47 @@ async def answer(
                     yield piece
     except httpx.HTTPError as error:
         raise EngineLost(type(error).__name__) from error
+
+
+@asynccontextmanager
+async def _response(
+    client: httpx.AsyncClient, content: bytes, headers: Mapping[str, str]
+) -> AsyncIterator[httpx.Response]:
+    """The beginning of an answer to what is asked; asked again where the connection had lain idle and was closed.
+
+    An engine closes idle connections after a time of its own, and may do so in the moment in which one is taken for the
+    next request: that says nothing of the engine. A connection made for the request that breaks does.
+    """
+    response = None
+    while response is None:
+        steps = _Steps()
+        asked = client.build_request(
+            "POST", "/v1/completions", content=content, headers=headers, extensions={"trace": steps.note}
+        )
+        try:
+            response = await client.send(asked, stream=True)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if not steps.on_an_old_connection:
+                raise
+    async with aclosing(response):
+        yield response
+
+
+@dataclass(slots=True)
+class _Steps:
+    """What the HTTP client did for a request, as far as it says so."""
+
+    connected: bool = False
+    sent: bool = False
+
+    async def note(self, step: str, _: Mapping[str, object]) -> None:
+        self.connected |= step == "connection.connect_tcp.started"
+        self.sent |= step == "http11.send_request_headers.started"
+
+    @property
+    def on_an_old_connection(self) -> bool:
+        """Whether it was sent on a connection that had carried another."""
+        return self.sent and not self.connected
 
 
 async def _pieces(response: httpx.Response) -> AsyncGenerator[EnginePiece | Finished, None]:
@@ -221,6 +260,9 @@ def _finish(reason: object) -> Finish | None:
 
 def _refusal(status: int, content: bytes) -> RequestError:
     """What the engine says of a request that it does not answer, as this side says it."""
+    # So a gateway before engines says that none is there.
+    if status in (502, 503, 504):
+        return EngineLost(f"its address answers {status}")
     if status >= 500:
         return Failed("the engine failed on this request; its log says why")
     try:

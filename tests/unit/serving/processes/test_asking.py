@@ -1,6 +1,9 @@
 """What an engine is asked, and what its answers mean; the engine here is a transport in this process, and so a fake."""
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -184,6 +187,9 @@ def test_an_error_within_a_stream_is_one() -> None:
         (401, b'{"error": {"message": "key"}}', Failed, "refuses this side: key"),
         (404, b'{"error": {"message": "model"}}', Failed, "refuses this side: model"),
         (500, b'{"error": {"message": "secret"}}', Failed, "its log says why"),
+        (502, b"<html>", EngineLost, "answers 502"),
+        (503, b'{"error": {"message": "secret"}}', EngineLost, "answers 503"),
+        (504, b"", EngineLost, "answers 504"),
     ],
 )
 def test_a_refusal_is_the_clients_or_this_sides(status: int, content: bytes, kind: type[Exception], said: str) -> None:
@@ -201,6 +207,61 @@ def test_an_engine_that_is_not_there_is_lost() -> None:
 
     with pytest.raises(EngineLost, match="ConnectError"):
         ask(refuse)
+
+
+CLOSES = None
+"""What an engine does that closes a connection where it was to answer."""
+
+
+@contextmanager
+def engine_on(*connections: Sequence[dict[str, Any] | None]) -> Iterator[str]:
+    """A fake engine at a real socket: on each connection in turn it answers so many requests, or closes it."""
+
+    def serve(listener: socket.socket) -> None:
+        for answers in connections:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as asked:
+                for given in answers:
+                    head = list(iter(lambda: asked.readline().strip().lower(), b""))
+                    length = next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length"))
+                    asked.read(length)
+                    if given is CLOSES:
+                        break
+                    content = orjson.dumps(given)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(content), content))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve, listener)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        served.result(timeout=60)
+
+
+def ask_twice(url: str) -> list[list[EnginePiece | Finished]]:
+    """Two answers of an engine, one after the other, with one client."""
+
+    async def gather() -> list[list[EnginePiece | Finished]]:
+        async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+            return [[piece async for piece in answer(client, {"model": "m"})] for _ in range(2)]
+
+    return anyio.run(gather)
+
+
+ANSWERED = {"choices": [{"text": "ab", "finish_reason": "stop"}], "usage": {"completion_tokens": 3}}
+
+
+def test_a_connection_that_an_engine_closes_while_it_lay_idle_costs_no_answer() -> None:
+    """The request that had just been put on it is asked again, on a new one."""
+    with engine_on([ANSWERED, CLOSES], [ANSWERED]) as url:
+        assert ask_twice(url) == [[EnginePiece("ab"), Finished("stop", 3)]] * 2
+
+
+@pytest.mark.parametrize("connections", [([CLOSES],), ([ANSWERED, CLOSES], [CLOSES])])
+def test_a_connection_that_breaks_at_its_first_request_is_a_lost_engine(
+    connections: tuple[list[dict[str, Any] | None], ...],
+) -> None:
+    """It is not asked again and again: what it is asked may be what ends it."""
+    with engine_on(*connections) as url, pytest.raises(EngineLost, match="RemoteProtocolError"):
+        ask_twice(url)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"data": 1}', b'{"data": [1]}', b'{"data": [{}]}'])
