@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from tests.remote_fleet import KEY as FLEET_KEY
 from tests.remote_fleet import Fleet
 from tests.unproven import VLLM, VLLM_PYTHON
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 OWN = ("command", "vllm")
-ENGINES = (*OWN, "remote")
+# Requests, the door, the proxy of those others and two engines share the machine.
+ENGINES = (*OWN, pytest.param("remote", marks=pytest.mark.timeout(900)))
 # A swap under load takes a CPU minutes.
 PATIENCE_S = {"command": 120.0, "vllm": 600.0, "remote": 300.0}
 of_own_engines = pytest.mark.parametrize("server", OWN, indirect=True, scope="module")
@@ -173,6 +174,13 @@ def builtin(store: GenerationStore) -> dict[int, tuple[str, str, list[Any]]]:
     return answers
 
 
+SERVED: dict[str, Callable[[GenerationStore], AbstractContextManager[Server]]] = {
+    "command": served,
+    "vllm": served_by_vllm,
+    "remote": served_by_others,
+}
+
+
 @pytest.fixture(scope="module", params=ENGINES)
 def server(request: pytest.FixtureRequest, store: GenerationStore) -> Iterator[Server]:
     """One for each engine, that every test finds at generation 0."""
@@ -180,8 +188,7 @@ def server(request: pytest.FixtureRequest, store: GenerationStore) -> Iterator[S
     if engine == "vllm" and not VLLM_PYTHON.exists():
         VLLM.skip()
     store.point_to(0)
-    serving = {"command": served, "vllm": served_by_vllm, "remote": served_by_others}[engine]
-    with serving(store) as made:
+    with SERVED[engine](store) as made:
         made.patience_s = PATIENCE_S[engine]
         wait_until(made.answers, timeout_s=made.patience_s, what="generation 0")
         yield made
