@@ -19,6 +19,7 @@ import argparse
 import importlib.util
 import io
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -206,6 +207,8 @@ def _arguments(count: int, scratch: Path) -> dict[str, Any]:
 def take_turns(name: str, count: int) -> None:
     """Be one arm, in this process."""
     turns = Turns()
+    if name not in (TRAINER, TRL):
+        keep_large_blocks_apart()
     settle(DEVICE, seed=0, threads=1)
     rows = pack_documents((count + 1) * ROWS, LENGTH, VOCABULARY)
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
@@ -215,7 +218,6 @@ def take_turns(name: str, count: int) -> None:
         elif name == TRL:
             run_trl(rows, count, turns, scratch)
         else:
-            keep_large_blocks_apart()
             run_learner(name, rows, count, turns, scratch)
 
 
@@ -254,7 +256,13 @@ class Arm:
 def arm_of(name: str, count: int) -> Iterator[Arm]:
     """An arm, which ends with its last turn."""
     command = [sys.executable, "-m", "benchmarks.large_step", name, str(count)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    environment = dict(os.environ)
+    if name not in (TRAINER, TRL):
+        # PyTorch reads its variable when the first tensor is made, for which the modules imported here do not wait.
+        keep_large_blocks_apart(environment)
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield Arm(name, process)
         except BaseException:

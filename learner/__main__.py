@@ -10,9 +10,12 @@ a rank was ended by it, 1 anything else. The last line on standard error says wh
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from learner.devices.large_blocks import keep_large_blocks_apart
+from learner.directory.round_directory import read_spec
+from learner.errors import BadRoundDirectory
 from learner.processes.launcher import end_with_launcher, ranks_to_start, run_ranks
 
 
@@ -31,10 +34,18 @@ def main(arguments: list[str] | None = None) -> int:
         end_with_launcher()
     elif given.write is None and (count := ranks_to_start(given.round_dir)) > 1:
         return run_ranks(given.round_dir, count)
-    keep_large_blocks_apart()
+    if is_to_hold_little(given.round_dir):
+        keep_large_blocks_apart()
     from learner.processes.in_this_process import run  # noqa: PLC0415 - torch only where a round is computed
 
     return run(given.round_dir, write=given.write, meeting=given.meeting)
+
+
+def is_to_hold_little(path: Path) -> bool:
+    """Whether a round computes activations again; what is wrong with its directory is said by who runs it."""
+    with suppress(BadRoundDirectory):
+        return bool(read_spec(path).recipe.gradient_checkpointing)
+    return False
 
 
 if __name__ == "__main__":

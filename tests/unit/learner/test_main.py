@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from checkpoints.errors import UnusableModel
-from learner.__main__ import main
+from learner.__main__ import is_to_hold_little, main
 from learner.directory.round_directory import read_round
 from learner.errors import LearnerError
 from learner.processes import in_this_process as command
@@ -95,3 +95,13 @@ def test_process_prints_its_progress_as_json_lines(tmp_path: Path) -> None:
     assert finished.stdout == (path / "progress.jsonl").read_text()
     assert finished.stderr == ""
     assert read_round(path) == given
+
+
+@pytest.mark.parametrize("checkpointing", [True, False, None])
+def test_a_round_that_computes_activations_again_is_to_hold_little(tmp_path: Path, checkpointing: bool | None) -> None:
+    """Any other takes its blocks from the heap, which is quicker; what is no round is left to who runs it."""
+    base = tiny.generation(tmp_path / "g", tiny.llama(), tiny.tokenizer(), "causal-lm")
+    recipe = tiny.SMALL.model_copy(update={"gradient_checkpointing": checkpointing})
+    path = tiny.causal_round(tmp_path / "round", base, recipe=recipe)
+    assert is_to_hold_little(path) == bool(checkpointing)
+    assert not is_to_hold_little(tmp_path)
