@@ -84,7 +84,11 @@ def measure(told: Story, turns: int) -> dict[str, list[float]]:
     app = with_page(interface, control, CollectorRegistry(), lambda: token.text)
     headers = {"accept": "text/html", "authorization": f"Bearer {TOKEN}"}
     numbers = {"/rounds/{number}": ROUNDS, "/aside/{number}": told.rooms.store.rounds.waiting()[0]}
-    paths = {page.path: page.path.replace("{number}", str(numbers.get(page.path, 1))) for page in PAGES}
+    serving = str(told.rooms.store.generations.serving())
+    paths = {
+        page.path: page.path.replace("{number}", str(numbers.get(page.path, 1))).replace("{other}", serving)
+        for page in PAGES
+    }
     paths["/trace of a record"] = record_address("news", 0, 3)
     seconds: dict[str, list[float]] = {name: [] for name in paths}
     client = TestClient(app, headers=headers)
