@@ -15,19 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.addresses import CANARY_ROUTE, MODEL_ROUTE, OTHER_ROUTES, ROUTES, WATCHED_TEXT_ROUTE
 from serving.answers.body import Bodies
 from serving.api_keys import ApiKeys
 from serving.askers import Askers
 from serving.errors import RequestError
-from serving.guard import (
-    CANARY_ROUTE,
-    MODEL_ROUTE,
-    OTHER_ROUTES,
-    ROUTES,
-    WATCHED_TEXT_ROUTE,
-    Guard,
-    error_response,
-)
+from serving.guard import Guard, error_response
 from serving.routes.classify import ClassifyRoute
 from serving.routes.completions import CompletionRoutes
 from serving.routes.feedback import FeedbackRoute

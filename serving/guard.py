@@ -11,6 +11,15 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.addresses import (
+    ANSWER_ROUTES,
+    FEEDBACK_ROUTE,
+    MODEL_ROUTE,
+    OPEN_ROUTES,
+    OTHER_ROUTES,
+    PROBED_ROUTES,
+    ROUTES,
+)
 from serving.api_keys import ApiKeys
 from serving.askers import Asker, Askers
 from serving.engine.traces import REQUEST_ID_HEADER, RequestTrace
@@ -25,21 +34,8 @@ _each_request = logging.getLogger(__name__)
 
 GENERATION_HEADER: Final = "x-riverkeep-generation"
 FRAMES_LOGGED: Final = 8
-# Probes and the scraper have no key, and learn nothing that a client wrote.
-OPEN_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 PROBES: Final = "probes"
-"""The name of entrances by which only these routes are reached; who asks there is not counted among the clients."""
-CANARY_ROUTE: Final = "/v1/riverkeep/canary"
-WATCHED_TEXT_ROUTE: Final = "/v1/riverkeep/watched-text"
-PROBED_ROUTES: Final = OPEN_ROUTES | {"/v1/riverkeep/generation", CANARY_ROUTE, WATCHED_TEXT_ROUTE}
-MODEL_ROUTE: Final = "/v1/models/{model:path}"
-ANSWER_ROUTES: Final = frozenset({"/v1/completions", "/v1/chat/completions", "/v1/classify"})
-"""What takes of all of a key's limits; to ask how things are takes nothing."""
-FEEDBACK_ROUTE: Final = "/v1/feedback"
-"""It writes to the disk: what takes of a key's requests, and of nothing else."""
-STATE_ROUTES: Final = frozenset({MODEL_ROUTE, "/v1/models", "/v1/riverkeep/generation", CANARY_ROUTE})
-ROUTES: Final = OPEN_ROUTES | ANSWER_ROUTES | STATE_ROUTES | {FEEDBACK_ROUTE, WATCHED_TEXT_ROUTE}
-OTHER_ROUTES: Final = "other"
+"""The name of entrances for `PROBED_ROUTES` alone; who asks there is not counted among the clients."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHODS: Final = "_OTHER"
 """OpenTelemetry's word; of what a client made up no name is made."""

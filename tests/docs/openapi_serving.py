@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from serving.addresses import CANARY_ROUTE, MODEL_ROUTE, ROUTES, WATCHED_TEXT_ROUTE
 from serving.answers.openai import ChatRequest, ClassifyRequest, CompletionRequest
-from serving.guard import CANARY_ROUTE, GENERATION_HEADER, MODEL_ROUTE, ROUTES, WATCHED_TEXT_ROUTE
+from serving.guard import GENERATION_HEADER
 from serving.routes.feedback import FeedbackRequest
 
 Schema = dict[str, Any]

@@ -21,8 +21,8 @@ from daemon.admin.app import OPEN_PATHS
 from daemon.cli import main
 from daemon.settings.lifecycle import LifecycleSettings
 from daemon.settings.tree import Settings
+from serving.addresses import OPEN_ROUTES
 from serving.door.turned_away import Endings
-from serving.guard import OPEN_ROUTES
 from serving.settings import ServingSettings
 from tests.unproven import KUBECTL, PROMTOOL, SYSTEMD, program
 
@@ -564,7 +564,7 @@ def test_no_metric_means_one_thing_here_and_another_there(of_the_daemon: set[str
 
 def test_every_counter_is_there_before_its_first_event(tmp_path: Path) -> None:
     """A series that is born with its first value has no rise, so that no rate, panel or alert would see the event."""
-    from serving.guard import ROUTES
+    from serving.addresses import ROUTES
     from serving.metrics import ServingMetrics
     from streams.metrics import StreamsMetrics
 

@@ -8,7 +8,7 @@ from typing import Any
 from daemon.control.answers.canaries import CanaryLine
 from daemon.control.answers.serving import CountedByServing, ServingAnswer, SwapLine, TimesCounted
 from gate.live.verdict import WHAT
-from serving.guard import ANSWER_ROUTES
+from serving.addresses import ANSWER_ROUTES
 
 SWAP_WORDS = {"serves": "serves", "watched": "is watched in traffic", "taken_back": "was taken back"}
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 import torch
 
+from serving.addresses import OPEN_ROUTES, ROUTES
 from serving.answers.prompts import cut
 from serving.api_keys import ApiKeys
 from serving.engine.defaults import Defaults
@@ -23,7 +24,6 @@ from serving.engine.worker import Worker
 from serving.errors import CannotServe
 from serving.generations.swap import SwapStatus
 from serving.generations.warm import warming
-from serving.guard import OPEN_ROUTES, ROUTES
 from serving.settings import ServingSettings
 from tests.unit.serving.conftest import Served, load, reference, reference_ids
 
