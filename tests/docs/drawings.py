@@ -16,8 +16,8 @@ FOLDER: Final = Path(__file__).parents[2] / "docs"
 WIDTH: Final = 760
 SIZES: Final = {"t": 14.0, "s": 12.5, "l": 12.0}
 """Of letters, by the class of a text: titles, words in boxes, words beside arrows."""
-LETTER: Final = 0.53
-"""A letter's width by its size: more than the usual fonts without serifs have on average."""
+LETTER: Final = 0.605
+"""A letter's width by its size, in the widest font that a reader may have: one in which all letters are as wide."""
 LIGHT: Final[Mapping[str, str]] = {
     "ground": "#ffffff",
     "ink": "#1d2b36",
@@ -129,16 +129,16 @@ class Drawing:
 def river() -> Drawing:
     """What becomes of a record."""
     made = Drawing("A record becomes a document or a dead letter; a document is new text or held out, by its key", 250)
-    made.box(20, 92, 130, 64, "a record", "topic, partition", fill="plain")
-    made.text(32, 151, "and offset", room=112)
-    made.arrow((150, 124), (208, 124))
+    made.box(20, 92, 150, 64, "a record", "topic, partition", fill="plain")
+    made.text(32, 151, "and offset", room=132)
+    made.arrow((170, 124), (208, 124))
     made.box(210, 92, 140, 64, "decoded", "a text, by its", fill="room")
     made.text(222, 151, "fields", room=120)
     made.arrow((350, 112), (420, 60), (458, 60))
     made.arrow((350, 124), (458, 124))
     made.arrow((350, 136), (420, 194), (458, 194))
     made.box(460, 32, 280, 48, "fresh", "text to train on", fill="yes")
-    made.box(460, 96, 280, 48, "held out", "never trained on, by a hash of its key", fill="held")
+    made.box(460, 96, 280, 48, "held out", "never trained on, by its key", fill="held")
     made.box(460, 170, 280, 48, "a dead letter", "with its reason; it stops nothing", fill="no")
     made.line((448, 24), (448, 226), dashed=True)
     made.text(20, 236, "Right of the dashed line: one transaction, with the record's offset.", "l")
@@ -150,10 +150,10 @@ def memory() -> Drawing:
     made = Drawing(
         "Fresh text settles into replay when a round is accepted, and is set aside when it was refused twice", 290
     )
-    made.box(20, 40, 200, 66, "fresh", "waits for a round;", "a refused one loses nothing", fill="yes")
-    made.box(500, 40, 240, 66, "replay", "a sample of all that was learned,", "mixed into every round", fill="room")
+    made.box(20, 40, 200, 66, "fresh", "waits for a round;", "a refusal loses nothing", fill="yes")
+    made.box(500, 40, 240, 66, "replay", "a sample of all so far,", "mixed into every round", fill="room")
     made.arrow((220, 72), (498, 72), words="a round is accepted")
-    made.box(20, 190, 200, 66, "aside", "neither trained nor scored,", "until a person decides", fill="no")
+    made.box(20, 190, 200, 66, "aside", "not trained, not scored,", "until a person decides", fill="no")
     made.arrow((60, 106), (60, 188), words="refused twice")
     made.arrow((200, 190), (200, 108))
     made.text(208, 152, "released", "l")
@@ -189,7 +189,7 @@ def round_() -> Drawing:
     made.box(
         240,
         30,
-        220,
+        250,
         84,
         "a step",
         "learn both; on replayed text",
@@ -197,10 +197,8 @@ def round_() -> Drawing:
         "(KL divergence)",
         fill="room",
     )
-    made.arrow((460, 72), (528, 72), words="many")
-    made.box(
-        530, 30, 210, 84, "trained weights", "what was touched is noted:", "that alone was trained on", fill="room"
-    )
+    made.arrow((490, 72), (528, 72), words="many")
+    made.box(530, 30, 210, 84, "trained weights", "what it touched is noted:", "that alone was trained on", fill="room")
     made.line((90, 200), (650, 200))
     for share, name in ((0.0, "the parent"), (0.5, ""), (0.75, ""), (1.0, "trained")):
         x = 90 + 560 * share
@@ -229,7 +227,7 @@ def gate() -> Drawing:
         (76, "new text: learned", 290, 420, "held"),
         (118, "new text: unproven", 330, 530, "not held"),
         (160, "old text: within the bound", 440, 540, "held"),
-        (202, "old text: cannot be ruled out", 470, 640, "not held"),
+        (202, "old text: not ruled out", 470, 640, "not held"),
     )
     for y, name, low, high, word in rows:
         made.text(20, y + 4, name, room=205)
@@ -266,7 +264,7 @@ def forgetting() -> Drawing:
     made.text(528, 92, "below the diagonal: learned,", room=230)
     made.text(528, 110, "and to be kept", room=230)
     made.text(528, 146, "warm: forgotten, by as much as", room=230)
-    made.text(528, 164, "it is worse than the best before", room=230)
+    made.text(528, 164, "it is worse than its best", room=230)
     made.text(528, 200, "pale: what comes later, scored", room=230)
     made.text(528, 218, "before it was trained on", room=230)
     made.text(20, 262, "Slices are held-out text. Nothing of them was ever trained on, not even nearly the same.", "l")

@@ -265,7 +265,6 @@ PROOFS: Final = {
             "test_answers_that_depend_on_what_shares_the_batch_are_given_one_by_one",
         ],
         "tests/unit/checkpoints/probe/test_pair_decoding.py": ["test_rows_join_and_leave"],
-        "tests/integration/test_real_models.py": ["test_smollm2_learns_is_judged_and_still_answers"],
         "tests/integration/test_architectures.py": [
             "test_a_causal_model_answers_and_learns_as_by_whole_passes",
             "test_a_classifier_answers_and_learns_as_by_single_texts",
