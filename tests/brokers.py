@@ -267,6 +267,11 @@ _topics: Counter[str] = Counter()
 """How many each test made, of those that were not named."""
 
 
+def topics_made() -> int:
+    """How many topics this process has made that were not named: more than before where a broker was used."""
+    return _topics.total()
+
+
 def _name_of_topic() -> str:
     test, _, _ = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")
     _topics[test] += 1

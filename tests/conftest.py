@@ -4,6 +4,7 @@ import fcntl
 import gc
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from daemon import logs
 from learner.devices import peaks
 from memory.database import schema
-from tests.brokers import Broker, apache_is_there, running
+from tests.brokers import Broker, apache_is_there, running, topics_made
 from tests.unproven import unproven
 
 # Before torch is imported, and for all that is started: several tests run at once, and a second thread of each would
@@ -46,6 +47,20 @@ def _logging_as_it_was() -> Iterator[None]:
     root.setLevel(level)
     for name, before in levels.items():
         logging.getLogger(name).setLevel(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_sockets_of_brokers_left() -> Iterator[None]:
+    """Collect the sockets of connections that kafka-python gave up, which it leaves to the garbage collector.
+
+    Else they would warn in whichever test comes next, of brokers or not.
+    """
+    before = topics_made()
+    yield
+    if topics_made() > before:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
+            gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
