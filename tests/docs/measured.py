@@ -48,6 +48,13 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "what eight rounds at 1e-5 gain": ("gain stored in bfloat16 / in float32",),
     "the learner's tokens/s": ("learner's tokens/s / bare loop's", "learner's tokens/s / Trainer's"),
+    "the same of a model of SmolLM2-135M's shape": (
+        "135M: learner's tokens/s / Trainer's",
+        "135M: learner's tokens/s / SFTTrainer's",
+        "135M: learner's memory / Trainer's",
+        "135M: learner's memory / SFTTrainer's",
+        "135M: LoRA with KL / LoRA",
+    ),
     "Kafka to durable store": ("ingestion, share of a bare poll loop's records/s",),
     "growth of resident memory": ("growth of resident memory over 1,000,000 records", "resident memory of the daemon"),
     "p99 latency during swaps": (
@@ -137,6 +144,7 @@ def times_naive(figure: str) -> Value:
 TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
     r"a step at a vocabulary of ([\d,]+)": (detail("logits_memory", "vocabulary"),),
     r"\(all logits at once: (\S+) GiB an array\)": (counted("logits_memory", "all logits at once, GiB each array"),),
+    r"with a vocabulary of ([\d,]+), activations": (detail("step", "135M", "vocabulary"),),
     r"what eight rounds at (\S+) gain": (detail("rounding", "rate"),),
     r"On (\d+) cores": (lambda results: only({each["machine"]["cores"] for each in results.values()}),),
     r"(\d+) seeds": (detail("forgetting", "demo", "outcomes", "kept"),),
