@@ -233,6 +233,8 @@ def apache_is_there() -> bool:
 
 USER, PASSWORD = "alice", "alice-secret"
 """The login at Apache Kafka's listeners that ask for one."""
+PORTS: set[int] = set()
+"""Those of all brokers that this process started."""
 KINDS: dict[str, type[Embedded] | type[Apache]] = {"embedded": Embedded, "apache": Apache}
 
 
@@ -243,6 +245,7 @@ def running(kind: str) -> Iterator[Broker]:
         APACHE.skip()
     directory = Path(tempfile.mkdtemp(prefix=f"riverkeep-{kind}-"))
     broker = KINDS[kind](free_port(), directory)
+    PORTS.update(port for name, port in vars(broker).items() if name.endswith("port"))
     try:
         broker.start()
         yield broker

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from daemon import logs
 from learner.devices import peaks
 from memory.database import schema
-from tests.brokers import Broker, apache_is_there, running, topics_made
+from tests.brokers import PORTS, Broker, apache_is_there, running, topics_made
 from tests.unproven import unproven
 
 # Before torch is imported, and for all that is started: several tests run at once, and a second thread of each would
@@ -51,16 +51,18 @@ def _logging_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_sockets_of_brokers_left() -> Iterator[None]:
-    """Collect the sockets of connections that kafka-python gave up, which it leaves to the garbage collector.
+    """Collect the sockets of connections to brokers that kafka-python gave up, which it leaves to the collector.
 
-    Else they would warn in whichever test comes next, of brokers or not.
+    Else they would warn in whichever test comes next, of brokers or not. Any other socket that is left fails here.
     """
     before = topics_made()
     yield
-    if topics_made() > before:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
-            gc.collect()
+    if topics_made() == before:
+        return
+    with warnings.catch_warnings():
+        ports = "|".join(map(str, PORTS))
+        warnings.filterwarnings("ignore", rf"unclosed <socket.*raddr=\('127.0.0.1', ({ports})\)", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
