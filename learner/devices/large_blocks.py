@@ -15,10 +15,10 @@ M_MMAP_THRESHOLD: Final = -3
 def keep_large_blocks_apart(environ: MutableMapping[str, str] = os.environ, huge_pages: Path = HUGE_PAGES) -> bool:
     """Keep each large block in pages of its own, so that what is freed leaves no hole; whether it could be told so.
 
-    By default glibc takes blocks of up to 32 MiB out of one heap, where those that a pass frees leave holes; before
-    2.38 an aligned block does not even fit into the hole that one of its size has left. Passes that compute
-    activations again free and take the most: a step through LoRA at the shape of SmolLM2-135M held 5.3 GiB of which
-    it needed 1.9.
+    By default glibc takes blocks of up to 32 MiB out of one heap, where those that a pass frees leave holes. In
+    2.36 an aligned block, and PyTorch asks for no others, often does not fit even into the hole that one of its size
+    has left. Passes that compute activations again free and take the most: a step through LoRA at the shape of
+    SmolLM2-135M held 5.3 GiB of which it needed 1.9.
 
     A block of its own is cleared by the kernel each time it is taken: a tenth of such a step's time with huge pages, a
     third with pages of 4 KiB. So nothing is changed where the kernel gives no huge pages, and it is for rounds that are
