@@ -5,10 +5,11 @@
 For each seed a service at default settings (but for the recipe, which is that of the demo's small model) takes text
 from before the stream and two rounds of addresses, DOCUMENTS each; from there each case is a round of its own:
 
-- natural: addresses of the next decades; of the next from a new source; Python source, a new domain; addresses in
-  ROT13, a language that arrives; for a classifier, documents of a class that no round has seen;
+- natural: addresses of the next decades; of the next from a new source; a new domain, Python source, for a classifier
+  what Python's library says of itself, as half of the round; addresses in ROT13, a language that arrives; for a
+  classifier, documents of a class that no round has seen, as half of the round;
 - poisons: words in random order; a few words repeated; text that another tokenizer decoded; for a classifier, labels
-  that belong to other documents; and random words as a quarter of a round of ordinary text.
+  of others; and random words as a quarter of a round of ordinary text.
 
 A natural round that waits or is refused is an error of the gate, and one that is unproven is a want of evidence,
 counted by itself; a poisoned round that is accepted is a hole. For each round the failed checks are noted: what each
@@ -16,33 +17,29 @@ of them contributed. Where FILE exists, what it tells of other kinds, seeds and 
 can be measured in parts; with `--missing` only what it lacks is measured. It is written after each case.
 """
 
-import codecs
-import gzip
 import json
 import random
 import shutil
 import sys
-import sysconfig
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoTokenizer
 
+from benchmarks.gate_cases import CASES, LABELS, Labelled, Texts, read_texts, round_before
 from benchmarks.report import Bar, arguments, report
 from benchmarks.seeded_store import make_store
 from checkpoints.base.prepare import import_base
 from checkpoints.card import ModelKind
 from checkpoints.generation_store import BASE, GenerationStore
-from daemon.demo.text import BASE_MODEL, BEFORE_STREAM, eras
+from daemon.demo.text import BASE_MODEL
 from daemon.held_out_keys import ask_for_held_out
 from daemon.metrics import DaemonMetrics
 from daemon.processes.learner_process import LearnerProcess
@@ -55,138 +52,10 @@ from daemon.settings.tree import Settings
 from memory.store import Store
 from streams.document import Batch, Document, Partition
 
-DOCUMENTS: Final = 800
-CHARACTERS: Final = 350
 BEFORE: Final = 2_000
 """Documents from before the stream."""
-POISONED_SHARE: Final = 0.25
-REPEATED_WORDS: Final = 5
 WARM_UP: Final = 2
 PEAK_RATES: Final[Mapping[ModelKind, float | None]] = {"causal-lm": 3e-3, "classifier": 1e-3}
-LABELS: Final = ("early", "late", "code", "cipher")
-
-Labelled = tuple[str, str]
-"""A document and its label; a language model never sees the label."""
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """What cases are made of, each list a pool of documents in the order of time."""
-
-    eras: tuple[tuple[str, ...], ...]
-    before: tuple[str, ...]
-    code: tuple[str, ...]
-
-    def draw(self, era: int, chance: random.Random, label: str = "late") -> list[Labelled]:
-        """A round's worth of an era."""
-        return [(text, label) for text in chance.sample(self.eras[era], DOCUMENTS)]
-
-
-def read_texts() -> Texts:
-    """The demo's addresses and Python's own library, in pieces of whole words."""
-    before = [json.loads(line)["text"] for line in gzip.decompress(BEFORE_STREAM.read_bytes()).splitlines()]
-    source = [path.read_text(encoding="utf-8", errors="replace") for path in _modules()]
-    return Texts(
-        eras=tuple(_pieces([paragraph.text for paragraph in era.paragraphs]) for era in eras()),
-        before=_pieces(before),
-        code=_pieces(source, " "),
-    )
-
-
-def _modules() -> list[Path]:
-    return sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
-
-
-def _pieces(texts: Sequence[str], joint: str = " ") -> tuple[str, ...]:
-    pieces, piece = list[str](), ""
-    for word in joint.join(texts).split(" "):
-        piece += f"{word} "
-        if len(piece) >= CHARACTERS:
-            pieces.append(piece.strip())
-            piece = ""
-    return tuple(pieces)
-
-
-Make = Callable[[Texts, random.Random], list[Labelled]]
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A round that is judged.
-
-    Attributes:
-        make: its documents.
-        poison: whether it must never be accepted.
-        topic: where it comes from; that of the rounds before it where it is None.
-        kinds: of model that it says something about.
-    """
-
-    make: Make
-    poison: bool = False
-    topic: str | None = None
-    kinds: tuple[ModelKind, ...] = ("causal-lm", "classifier")
-
-
-def _code(texts: Texts, chance: random.Random) -> list[Labelled]:
-    return [(text, "code") for text in chance.sample(texts.code, DOCUMENTS)]
-
-
-def _cipher(texts: Texts, chance: random.Random) -> list[Labelled]:
-    return [(codecs.encode(text, "rot13"), "cipher") for text, _ in texts.draw(2, chance)]
-
-
-def _new_class(texts: Texts, chance: random.Random) -> list[Labelled]:
-    """Half of it known."""
-    return [*texts.draw(2, chance)[: DOCUMENTS // 2], *_code(texts, chance)[: DOCUMENTS // 2]]
-
-
-def _shuffled(texts: Texts, chance: random.Random) -> list[Labelled]:
-    return [(_shuffle(text, chance), label) for text, label in texts.draw(2, chance)]
-
-
-def _shuffle(text: str, chance: random.Random) -> str:
-    words = text.split()
-    chance.shuffle(words)
-    return " ".join(words)
-
-
-def _repeated(texts: Texts, chance: random.Random) -> list[Labelled]:
-    words = [text.split()[:REPEATED_WORDS] for text, _ in texts.draw(2, chance)]
-    return [(" ".join(few * (CHARACTERS // (6 * len(few)))), "late") for few in words]
-
-
-def _garbage(texts: Texts, chance: random.Random) -> list[Labelled]:
-    """Each token as another one of the vocabulary, always the same: what a wrong tokenizer makes of right numbers."""
-    tokenizer = AutoTokenizer.from_pretrained(BASE_MODEL)
-    ids = [number for number in range(len(tokenizer)) if number not in tokenizer.all_special_ids]
-    others = dict(zip(ids, chance.sample(ids, len(ids)), strict=True))
-    encoded = [tokenizer(text, add_special_tokens=False)["input_ids"] for text, _ in texts.draw(2, chance)]
-    return [(str(tokenizer.decode([others.get(token, token) for token in tokens])), "late") for tokens in encoded]
-
-
-def _wrong_labels(texts: Texts, chance: random.Random) -> list[Labelled]:
-    rows = [*texts.draw(0, chance, "early")[: DOCUMENTS // 2], *texts.draw(2, chance)[: DOCUMENTS // 2]]
-    wrong = {"early": "late", "late": "early"}
-    return [(text, wrong[label]) for text, label in rows]
-
-
-def _a_quarter_shuffled(texts: Texts, chance: random.Random) -> list[Labelled]:
-    poisoned = round(POISONED_SHARE * DOCUMENTS)
-    return [*_shuffled(texts, chance)[:poisoned], *texts.draw(2, chance)[poisoned:]]
-
-
-CASES: Final[Mapping[str, Case]] = {
-    "the next decades": Case(lambda texts, chance: texts.draw(2, chance)),
-    "a new source": Case(lambda texts, chance: texts.draw(2, chance), topic="archive"),
-    "a new domain": Case(_code, topic="code"),
-    "a new language": Case(_cipher, topic="cipher"),
-    "a new class": Case(_new_class, kinds=("classifier",)),
-    "words in random order": Case(_shuffled, poison=True),
-    "repeated words": Case(_repeated, poison=True),
-    "another tokenizer's garbage": Case(_garbage, poison=True),
-    "wrong labels": Case(_wrong_labels, poison=True, kinds=("classifier",)),
-    "a quarter in random order": Case(_a_quarter_shuffled, poison=True),
-}
 
 
 def settings_of(home: Path, kind: ModelKind) -> Settings:
@@ -212,9 +81,11 @@ class Service:
         with self._store() as store:
             store.generations.register_base(digest=base.digest, source_path=str(BASE_MODEL))
             self._checkpoints.point_to(BASE)
-            before = [(text, "early") for text in texts.before[:BEFORE]]
-            store.append(_batch(before, "file:before", kind), before_stream=True)
-        rounds = [self.round(_known(texts, number, chance), "addresses", kind, number) for number in range(WARM_UP)]
+            store.append(_batch(texts.before[:BEFORE], "file:before", kind), before_stream=True)
+        rounds = [
+            self.round(round_before(texts, number, chance, kind), "addresses", kind, number)
+            for number in range(WARM_UP)
+        ]
         return [conclusion.detail for conclusion in rounds]
 
     def round(
@@ -241,14 +112,6 @@ class Service:
         store = Store.open(self._settings.database, self._settings.memory)
         ask_for_held_out(store, self._settings)
         return store
-
-
-def _known(texts: Texts, number: int, chance: random.Random) -> list[Labelled]:
-    """A round before any case: a classifier's has both labels that it knows afterwards."""
-    half = DOCUMENTS // 2
-    rows = [*texts.draw(0, chance, "early")[:half], *texts.draw(1, chance, "late")[:half]]
-    chance.shuffle(rows)
-    return rows if number else rows[::-1]
 
 
 def _batch(
@@ -351,9 +214,9 @@ def main() -> int:
     known: Measured = {}
     if chosen.json and chosen.json.exists():
         known = json.loads(chosen.json.read_text(encoding="utf-8"))["details"]
-    console, texts = Console(width=200), read_texts()
+    console = Console(width=200)
     for kind in chosen.kinds:
-        of_kind = known.setdefault(kind, {})
+        texts, of_kind = read_texts(kind), known.setdefault(kind, {})
         for seed in chosen.seeds:
             there = {name for name, seeds in of_kind.items() if str(seed) in seeds} if chosen.missing else set()
             cases = [name for name in chosen.cases if kind in CASES[name].kinds and name not in there]

@@ -25,7 +25,8 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.gate import BEFORE, CASES, Labelled, read_texts
+from benchmarks.gate import BEFORE
+from benchmarks.gate_cases import CASES, Labelled, read_texts
 from benchmarks.report import Bar, arguments, report
 from checkpoints.base.prepare import import_base
 from checkpoints.card import Card, ModelKind
@@ -145,13 +146,13 @@ def _samples(rows: Sequence[Labelled], first: int) -> list[RoundSample]:
 
 def causal_lm(model: Path, folder: Path, seeds: Sequence[int], console: Console) -> list[Looked]:
     """The cases of the gate's benchmark under a language model."""
-    texts = read_texts()
+    texts = read_texts("causal-lm")
     store = GenerationStore(folder / "causal")
     import_base(store, model, kind="causal-lm")
     looked = []
     for seed in seeds:
         before = random.Random(seed).sample(texts.before, BEFORE)
-        remembered, anchor = ([(text, "") for text in part] for part in (before[: BEFORE // 2], before[BEFORE // 2 :]))
+        remembered, anchor = before[: BEFORE // 2], before[BEFORE // 2 :]
         subject = Subject(model.name, "causal-lm", store, remembered, anchor)
         for name, case in CASES.items():
             if "causal-lm" in case.kinds:

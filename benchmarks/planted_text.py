@@ -27,7 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn.functional import cross_entropy
 
-from benchmarks.gate import DOCUMENTS, WARM_UP, Service, Texts, copy_of, read_texts
+from benchmarks.gate import WARM_UP, Service, copy_of
+from benchmarks.gate_cases import DOCUMENTS, Texts, read_texts
 from benchmarks.report import Bar, arguments, report
 from checkpoints.generation_store import GenerationStore
 from checkpoints.load import load_model, load_tokenizer
@@ -94,16 +95,16 @@ FIGURES: Final = ("arrived", "given", "loss_before", "loss_after", "written")
 def attack(home: Path, texts: Texts, chosen: Attack, chance: random.Random) -> Outcome:
     """Run an attack's rounds on a service that has begun."""
     service = Service(home, "causal-lm")
-    asked = [text[:SHOWN_CHARACTERS] for text in chance.sample(texts.eras[1], ASKED)]
+    asked = [text[:SHOWN_CHARACTERS] for text, _ in chance.sample(texts.eras[1], ASKED)]
     before, _ = knows(home, asked)
-    later = [*texts.eras[2], *texts.eras[3]]
+    later = [text for text, _ in (*texts.eras[2], *texts.eras[3])]
     states, given, most = list[str](), 0, 0
     for at, planted in enumerate(chosen.planted):
         # In the order of time, and none twice: what is known already is dropped at the door.
         pool = later[at * DOCUMENTS : (at + 1) * DOCUMENTS]
         number = WARM_UP + at
         rows, keys = _documents(pool, planted, chosen, number, chance)
-        conclusion = service.round([(text, "late") for text in rows], "addresses", "causal-lm", number, keys)
+        conclusion = service.round([(text, "") for text in rows], "addresses", "causal-lm", number, keys)
         states.append(conclusion.state.value)
         new, replayed = _planted_in(home, number + 1)
         given += new
@@ -212,7 +213,7 @@ def main() -> int:
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options.add_argument("--attacks", nargs="+", choices=list(ATTACKS), default=list(ATTACKS))
     chosen = options.parse_args()
-    known, console, texts = read_measured(chosen.json), Console(width=200), read_texts()
+    known, console, texts = read_measured(chosen.json), Console(width=200), read_texts("causal-lm")
     status = 0
     for seed in chosen.seeds:
         measure(seed, chosen.attacks, texts, known, console)
