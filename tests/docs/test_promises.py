@@ -200,7 +200,7 @@ PROOFS: Final = {
         "tests/unit/memory/samples/test_replay_budgets.py": ["test_budgets_are_never_exceeded"],
         "tests/unit/memory/samples/test_slices.py": ["test_all_slices_together_are_bounded_and_the_anchor_is_spared"],
         "tests/unit/memory/ledger/test_retention.py": [
-            "test_two_thousand_rounds_leave_a_store_no_larger_than_a_thousand"
+            "test_twelve_hundred_rounds_leave_a_store_no_larger_than_six_hundred"
         ],
         "tests/unit/memory/intake/test_dead_letters_and_gaps.py": [
             "test_at_its_bound_in_rows_the_oldest_letters_make_room",

@@ -29,7 +29,7 @@ from tests.faults.whole import assert_rounds_are_whole
 from tests.harness import wait_until
 from tests.models import make_causal
 
-KILLS = 20
+KILLS = 12
 BAD_EVERY = 50
 SENT_AT_ONCE = 5
 LONGEST_LIFE_S = 2.0
