@@ -1,23 +1,25 @@
 """What the door costs those who ask vLLM through it, and how the builtin engine compares.
 
-    python -m benchmarks.serving --vllm PYTHON [--json FILE] [--clients 1 8 32] [--model smollm2]
+    python -m benchmarks.serving --vllm PYTHON [--json FILE] [--clients 1 8 32] [--models demo smollm2]
 
-The demo's model (or SmolLM2-135M, from the packages that the tests install) is served by vLLM behind the door, and by
+The demo's model, and SmolLM2-135M from the packages that the tests install, are served by vLLM behind the door, and by
 the builtin engine. Clients ask without a pause, each for greedy answers of NEW_TOKENS tokens, whole or as streams;
 stretches through the door and directly at the engine (at its own port, with its key) alternate, so that whatever else
 the machine does falls on both.
 
 Tokens per second through the door ÷ directly, of whole answers and of streams; what the door adds to the 99th
-percentile of the time of a request for a single token; and the builtin engine's tokens per second ÷ vLLM's through the
-door, each on one thread: two that wait for each other at every layer stand still whenever the door, the clients or
-vLLM's own processes take a core from one of them. For the time of a request each client asks every PAUSE_S: without a
-pause its answer would wait for those of the others, and the time would be how many they are ÷ how many are answered in
-a second.
+percentile of the time of a request for a single token (of the demo's model, whose own time is short); and the builtin
+engine's tokens per second ÷ vLLM's through the door, each on one thread. vLLM has a core to itself, and the door and
+those who ask share the others: where all share two cores, what the door costs is what it takes from the engine, which
+no GPU's engine would miss. For the time of a request each client asks every PAUSE_S: without a pause its answer would
+wait for those of the others, and the time would be how many they are ÷ how many are answered in a second.
 """
 
 import asyncio
 import itertools
 import json
+import os
+import shlex
 import statistics
 import sys
 import tempfile
@@ -47,7 +49,12 @@ NEW_TOKENS: Final = 40
 STRETCH_S: Final = 5.0
 STRETCHES: Final = 4
 PAUSE_S: Final = 2.0
+MODELS: Final = ("demo", "smollm2")
 PROMPT: Final = "To the Congress of the United States: the year that has passed has been one of"
+VLLM: Final = {
+    "arguments": ["--dtype", "float32", "--enforce-eager", "--max-model-len", "512"],
+    "environment": ["VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind", "OMP_NUM_THREADS=1"],
+}
 MODEL_NAME: Final = ServingSettings().model_name
 
 
@@ -164,6 +171,25 @@ def engine_of(server: Server) -> Place:
     raise LookupError("the door has no engine of vLLM's")
 
 
+def on_one_core(python: Path, core: int, folder: Path) -> Path:
+    """An interpreter that runs on a core, whatever its parent runs on."""
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\nexec taskset -c {core} {shlex.quote(str(python))} "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    return script
+
+
+@contextmanager
+def without(core: int) -> Iterator[None]:
+    """Run on all cores but one: this process, and what it starts."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores - {core} or cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
 def model_at(name: str, home: Path) -> GenerationStore:
     """A store whose only generation is the model."""
     store = GenerationStore(home / "checkpoints")
@@ -177,48 +203,75 @@ def main() -> int:
     options = arguments(__doc__)
     options.add_argument("--vllm", type=Path, required=True, metavar="PYTHON", help="of an environment with vLLM")
     options.add_argument("--clients", nargs="+", type=int, default=[1, 8, 32])
-    options.add_argument("--model", choices=["demo", "smollm2"], default="demo")
+    options.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     chosen = options.parse_args()
-    process = {
-        "python": str(chosen.vllm),
-        "arguments": ["--dtype", "float32", "--enforce-eager", "--max-model-len", "512"],
-        "environment": ["VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind", "OMP_NUM_THREADS=1"],
-    }
+    core = min(os.sched_getaffinity(0))
     console, bars, details = Console(), list[Bar](), dict[str, Any]()
-    with tempfile.TemporaryDirectory(prefix="serving-") as folder:
-        store = model_at(chosen.model, Path(folder))
-        with serving(store, engine="vllm", engine_process=process) as server:
-            places = [Place(server.url, MODEL_NAME), engine_of(server)]
-            rates = _door(places, chosen.clients, bars, details, console)
-        with serving(store, threads=1) as server:
-            for clients in chosen.clients:
-                (told,) = alternate([Place(server.url, MODEL_NAME)], Manner(clients))
-                ratio = told.rate / rates[clients]
-                details[f"builtin tokens/s, {clients} clients"] = told.rate
-                bars.append(Bar(name=f"{chosen.model}: builtin / vLLM, {clients} clients", value=ratio, at_least=0.5))
-    return report("Serving", bars, chosen.json, {"model": chosen.model, "new_tokens": NEW_TOKENS, **details})
+    for model in chosen.models:
+        measured = Measured(model)
+        with tempfile.TemporaryDirectory(prefix="serving-") as folder:
+            store, python = model_at(model, Path(folder)), on_one_core(chosen.vllm, core, Path(folder))
+            process = VLLM | {"python": str(python)}
+            with without(core), serving(store, engine="vllm", engine_process=process) as server:
+                places = [Place(server.url, MODEL_NAME), engine_of(server)]
+                rates = _door(places, chosen.clients, measured, console)
+                if model == "demo":
+                    _added(places, max(chosen.clients), measured)
+            with serving(store, threads=1) as server:
+                _builtin(Place(server.url, MODEL_NAME), rates, measured, console)
+        bars += measured.bars
+        details[model] = measured.details
+    return report("Serving", bars, chosen.json, {"new_tokens": NEW_TOKENS, **details})
 
 
-def _door(
-    places: list[Place], all_clients: list[int], bars: list[Bar], details: dict[str, Any], console: Console
-) -> dict[int, float]:
-    """Measure the door against its engine; the rates through it, by the number of clients."""
+@dataclass(slots=True)
+class Measured:
+    """What was measured of a model."""
+
+    model: str
+    bars: list[Bar] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, what: str, figures: Any, **bar: float) -> None:
+        """Note figures, and the one that a bar is about."""
+        self.details[what] = figures
+        self.bars.append(Bar(name=f"{self.model}: {what}", **bar))
+
+
+def _door(places: list[Place], all_clients: list[int], measured: Measured, console: Console) -> dict[int, float]:
+    """Measure the door against its engine; the rates of whole answers through it, by the number of clients."""
     rates = {}
     for stream, clients in itertools.product((False, True), all_clients):
         through, direct = alternate(places, Manner(clients, stream=stream))
-        what = f"{'streams' if stream else 'whole answers'}, {clients} clients"
         if not stream:
             rates[clients] = through.rate
-        console.print(f"{what}: {through.rate:.0f} tokens/s through the door, {direct.rate:.0f} directly")
-        details[f"vLLM tokens/s, {what}"] = {"through": through.rate, "direct": direct.rate}
-        ratio = through.rate / direct.rate
-        bars.append(Bar(name=f"tokens/s through the door / directly, {what}", value=ratio, at_least=0.95))
-    through, direct = alternate(places, Manner(max(all_clients), new_tokens=1, every_s=PAUSE_S))
-    added = float(np.percentile(through.each, 99) - np.percentile(direct.each, 99)) * 1000
-    details["one token, median ms"] = [statistics.median(told.each) * 1000 for told in (through, direct)]
-    name = f"p99 that the door adds to one token, {max(all_clients)} clients, ms"
-    bars.append(Bar(name=name, value=added, at_most=5))
+        what = f"{'streams' if stream else 'whole answers'}, {clients} clients"
+        console.print(
+            f"{measured.model}: {what}: {through.rate:.0f} tokens/s through the door, {direct.rate:.0f} directly"
+        )
+        figures = {"through": through.rate, "direct": direct.rate}
+        measured.add(
+            f"tokens/s through the door / directly, {what}", figures, value=through.rate / direct.rate, at_least=0.95
+        )
     return rates
+
+
+def _added(places: list[Place], clients: int, measured: Measured) -> None:
+    """Measure what the door adds to the time of a request."""
+    through, direct = alternate(places, Manner(clients, new_tokens=1, every_s=PAUSE_S))
+    added = float(np.percentile(through.each, 99) - np.percentile(direct.each, 99)) * 1000
+    medians = [statistics.median(told.each) * 1000 for told in (through, direct)]
+    what = f"p99 that the door adds to one token, {clients} clients, ms"
+    measured.add(what, {"medians": medians}, value=added, at_most=5)
+
+
+def _builtin(place: Place, rates: Mapping[int, float], measured: Measured, console: Console) -> None:
+    """Measure the builtin engine against vLLM through the door."""
+    for clients, of_vllm in rates.items():
+        (told,) = alternate([place], Manner(clients))
+        console.print(f"{measured.model}: builtin, {clients} clients: {told.rate:.0f} tokens/s")
+        figures = {"builtin": told.rate, "vllm": of_vllm}
+        measured.add(f"builtin / vLLM, {clients} clients", figures, value=told.rate / of_vllm, at_least=0.5)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Who is ended for taking too long, and who gives way to whom."""
 
+import os
 import socket
 import threading
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -161,3 +163,36 @@ def test_who_reads_nothing_is_ended_and_frees_what_waits_for_it() -> None:
         thread.join()
     labels = {"reason": "unread"}
     assert registry.get_sample_value("riverkeep_serving_connections_ended_total", labels) == 1
+
+
+def test_no_part_of_an_answer_waits_for_the_clients_word_on_the_part_before() -> None:
+    """That may come 40 ms later (Nagle's algorithm and delayed acknowledgements): small parts are sent at once."""
+    told = list[int]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        told.extend(_no_delay(listener.getsockname()))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    bounds = Bounds(head_s=10, body_s=20, idle_s=75, unread_s=10, most=4, most_of_a_client=2)
+    endings = Endings("serving", CollectorRegistry())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        door = Door(app, [Entrance("test", listener, bounds)], endings, drain_s=1, lifespan=False)
+        thread = threading.Thread(target=door.run)
+        thread.start()
+        with socket.create_connection(listener.getsockname()) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert client.makefile("rb").read().startswith(b"HTTP/1.1 200")
+        door.should_exit = True
+        thread.join()
+    assert told == [1]
+
+
+def _no_delay(address: tuple[str, int]) -> list[int]:
+    """TCP_NODELAY of this process's connections that came in at an address."""
+    said = list[int]()
+    for each in psutil.Process().net_connections("tcp"):
+        if each.status == psutil.CONN_ESTABLISHED and each.laddr == address:
+            with socket.socket(fileno=os.dup(each.fd)) as connection:
+                said.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    return said
