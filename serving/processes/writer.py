@@ -6,18 +6,16 @@ import time
 from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Final
-from weakref import WeakKeyDictionary
 
-import httpx
 import structlog
 
 from serving.engine.completion import Completion, Delta, Finished
 from serving.engine.fair_queue import FairQueue
-from serving.engine.running import RunningEngine
 from serving.errors import EngineLost, Failed, NotReady, QueueFull, RequestError
 from serving.metrics import ServingMetrics
 from serving.processes.answer_text import AnswerText
 from serving.processes.asking import answer, body_of
+from serving.processes.engine_clients import EngineClients
 from serving.processes.engine_progress import EngineProgress
 from serving.processes.prompt_scores import prompt_scores
 
@@ -25,7 +23,6 @@ _log = structlog.get_logger(__name__)
 
 SWEEP_S: Final = 0.2
 """How often those are looked for that nobody wants any more."""
-CONNECT_S: Final = 5.0
 ENDING: Final = "the server is shutting down; ask another replica"
 
 
@@ -49,7 +46,7 @@ class EngineWriter:
         self._ending = False
         self._progress = EngineProgress()
         self._looks = set[asyncio.Task[None]]()
-        self._clients: WeakKeyDictionary[RunningEngine, httpx.AsyncClient] = WeakKeyDictionary()
+        self._clients = EngineClients()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="engine-writer", daemon=True)
 
@@ -124,8 +121,7 @@ class EngineWriter:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for client in list(self._clients.values()):
-            await client.aclose()
+        await self._clients.close()
 
     def _sweep(self) -> None:
         """Stop what nobody wants any more, and look after engines that owe whole answers: neither shows by itself."""
@@ -180,8 +176,8 @@ class EngineWriter:
     async def _ask(self, job: Completion) -> None:
         engine = job.generation.engine
         assert engine is not None
-        with engine.answering():
-            client, text = self._client(engine), AnswerText(job)
+        with engine.answering(), self._clients.client(engine) as client:
+            text = AnswerText(job)
             _tell(job, text.begin(await prompt_scores(client, job, engine) if job.scores_prompt else ()))
             if not job.max_tokens:
                 _tell(job, [Finished("length", 0)])
@@ -198,20 +194,6 @@ class EngineWriter:
                     # Its end may have come here first: leaving ends it there as well.
                     if job.ended or job.cancelled:
                         return
-
-    def _client(self, engine: RunningEngine) -> httpx.AsyncClient:
-        client = self._clients.get(engine)
-        if client is None:
-            client = self._clients[engine] = httpx.AsyncClient(
-                base_url=engine.url,
-                headers={"authorization": f"Bearer {engine.key}", "content-type": "application/json"},
-                # Long answers are quiet for long: whoever follows the pointer looks after an engine that gives nothing.
-                timeout=httpx.Timeout(None, connect=CONNECT_S),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._at_once),
-                # A proxy of the environment's is for addresses that are not on this machine.
-                trust_env=False,
-            )
-        return client
 
     def _count(self) -> None:
         self._metrics.waiting.set(len(self._waiting))

@@ -1,0 +1,51 @@
+"""HTTP clients of engines, one for each answer that is asked for at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from serving.engine.running import RunningEngine
+
+CONNECT_S: Final = 5.0
+
+
+class EngineClients:
+    """Gives each answer a client to itself, which keeps its connection for the next one. Used on one event loop.
+
+    One client of them all would look at each of its connections, and ask the kernel about it, for every request.
+    """
+
+    def __init__(self) -> None:
+        self._free: WeakKeyDictionary[RunningEngine, list[httpx.AsyncClient]] = WeakKeyDictionary()
+        # Reading the authorities takes tens of milliseconds: once.
+        self._trusted = httpx.create_ssl_context(trust_env=False)
+
+    @contextmanager
+    def client(self, engine: RunningEngine) -> Iterator[httpx.AsyncClient]:
+        """A client of an engine that nobody else uses meanwhile: the one that was given back last, or a new one."""
+        free = self._free.setdefault(engine, [])
+        client = free.pop() if free else self._made(engine)
+        try:
+            yield client
+        finally:
+            free.append(client)
+
+    def _made(self, engine: RunningEngine) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=engine.url,
+            headers={"authorization": f"Bearer {engine.key}", "content-type": "application/json"},
+            # Long answers are quiet for long: whoever follows the pointer looks after an engine that gives nothing.
+            timeout=httpx.Timeout(None, connect=CONNECT_S),
+            # A proxy of the environment's is for addresses that are not on this machine.
+            trust_env=False,
+            verify=self._trusted,
+        )
+
+    async def close(self) -> None:
+        """Close those that are free: all, once nothing is asked any more."""
+        for free in list(self._free.values()):
+            for client in free:
+                await client.aclose()
