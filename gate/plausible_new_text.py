@@ -29,6 +29,10 @@ text lie whole nats away, those on candidates hundredths."""
 SPREADS: Final = 6
 """A bound lies at least this many robust standard deviations above the median of earlier rounds."""
 
+CONTRARY: Final = 0.2
+"""What a label may be answered more often where it is not given than where it is: for the figures behind it see
+docs/learning-log.md, "Labels turned round"."""
+
 MAD_TO_SIGMA: Final = 1.4826
 """The median absolute deviation times this estimates a normal distribution's standard deviation."""
 
@@ -107,6 +111,7 @@ def _bounds(own: Sequence[TextFigures], others: Sequence[TextFigures], settings:
         repetitive_share=_share_bound(repetitive, (), settings.plausible_repetition),
         incoherent_share=_share_bound(incoherent, (), settings.plausible_incoherence),
         contradicted_share=_share_bound(*contradicted, settings.plausible_contradiction),
+        contrary_share=_contrary_bound(own, others),
     )
 
 
@@ -115,6 +120,16 @@ def _share_bound(own: Sequence[float], others: Sequence[float], rise: float) -> 
     own, others = ([share for share in shares if not math.isnan(share)] for shares in (own, others))
     level = statistics.median(own) if own else max(others, default=0.0)
     return min(1.0, level + rise)
+
+
+def _contrary_bound(own: Sequence[TextFigures], others: Sequence[TextFigures]) -> float | None:
+    """None before a first round: a head that was drawn at random answers anything."""
+    # Labels that answers went with well are no reason to ask for as much of the next.
+    of_own, of_others = (
+        [max(0.0, figures.contrary_share) for figures in texts if not math.isnan(figures.contrary_share)]
+        for texts in (own, others)
+    )
+    return _share_bound(of_own, of_others, CONTRARY) if of_own or of_others else None
 
 
 def _bound(own: Sequence[float], others: Sequence[float], rise: float) -> float | None:

@@ -19,6 +19,7 @@ CHECKS: Final = {
     "plausible_repetitive_share": "new text: repetitive",
     "plausible_incoherent_share": "new text: incoherent",
     "plausible_contradicted_share": "new text: other labels",
+    "plausible_contrary_share": "new text: labels turned round",
     "learned": "learned, vs parent",
     "parent": "loss vs parent",
     "best": "loss vs best",

@@ -20,6 +20,7 @@ class TextBounds:
     repetitive_share: float | None = None
     incoherent_share: float | None = None
     contradicted_share: float | None = None
+    contrary_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

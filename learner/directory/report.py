@@ -83,6 +83,8 @@ class PrequentialDocument:
             cannot be told.
         contradicted: a classifier is sure of another label than the document has.
         new_label: a classifier has not learned the document's label yet.
+        answer: a classifier's; None of other models, and where any number of labels fits a document.
+        label: the one that the document has, beside an answer.
     """
 
     id: int
@@ -94,6 +96,8 @@ class PrequentialDocument:
     strangeness: float | None = None
     contradicted: bool = False
     new_label: bool = False
+    answer: str | None = None
+    label: str | None = None
 
 
 def _score(id_: int, nll: float | None, tokens: int, predicted: str | None, label: str | None) -> DocumentScore:
@@ -109,7 +113,7 @@ def _columns_of_score(score: DocumentScore) -> list[Any]:
 
 
 def _prequential(*columns: Any) -> PrequentialDocument:
-    id_, source, nll, tokens, repetition, coherent, strangeness, contradicted, new_label = columns
+    id_, source, nll, tokens, repetition, coherent, strangeness, contradicted, new_label, answer, label = columns
     return PrequentialDocument(
         id_,
         source,
@@ -120,18 +124,29 @@ def _prequential(*columns: Any) -> PrequentialDocument:
         strangeness,
         bool(contradicted),
         bool(new_label),
+        answer,
+        label,
     )
 
 
 def _columns_of_prequential(document: PrequentialDocument) -> list[Any]:
     """Without what nothing is told of, at the end."""
     row = [document.id, document.source, null_for_nan(document.nll), document.tokens, null_for_nan(document.repetition)]
-    further = [document.coherent, document.strangeness, document.contradicted, document.new_label]
+    further = [
+        document.coherent,
+        document.strangeness,
+        document.contradicted,
+        document.new_label,
+        document.answer,
+        document.label,
+    ]
     is_told = (
         document.coherent is not None,
         document.strangeness is not None,
         document.contradicted,
         document.new_label,
+        document.answer is not None,
+        document.label is not None,
     )
     return [*row, *further[: max((at for at, told in enumerate(is_told, 1) if told), default=0)]]
 
@@ -153,10 +168,12 @@ _PREQUENTIAL = AsRow(
         "strangeness": float | None,
         "contradicted": bool | None,
         "new_label": bool | None,
+        "answer": str | None,
+        "label": str | None,
     },
     _prequential,
     _columns_of_prequential,
-    optional=4,
+    optional=6,
 )
 Scored = Annotated[tuple[Annotated[DocumentScore, _SCORE], ...], EndsAtFirst]
 """Scores of documents; in JSON each is an array, `[id, nll, tokens]` and for a classifier `predicted` and `label`."""

@@ -97,9 +97,10 @@ def _read(
     for sample, (score, sureness) in zip(text.samples, bench.evaluate.with_sureness(bench.model, text), strict=True):
         is_new = not members(sample.label) <= known
         contradicted = not is_new and not score.correct and sureness >= SURE
-        yield PrequentialDocument(
+        read = PrequentialDocument(
             score.id, sample.source, score.nll, score.tokens, 0.0, contradicted=contradicted, new_label=is_new
         )
+        yield read if bench.evaluate.several else replace(read, answer=score.predicted, label=sample.label)
 
 
 def _drawn(bench: Workbench, fresh: Encoded) -> list[int]:

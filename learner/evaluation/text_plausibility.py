@@ -10,7 +10,11 @@ mean, not in a decile), but only of text that may owe them to something else tha
 - of a causal LM, documents that are not shown to be coherent, where they are more than a tenth; of the mean, where
   they are more than half;
 - of a classifier, documents of the kind that memory knows, with labels that the parent knows. Of another kind of text
-  it is bounded how often the parent is sure of another label: it errs more there, but not in every second answer.
+  it is bounded how often the parent is sure of another label, where its answers go with the labels at all: it errs more
+  there, but not in every second answer, and of text that it cannot read its answers say nothing.
+
+Of every text it is bounded how far a classifier's answers are contrary to a label, so that labels which were turned
+round show however unsure it is (`learner.evaluation.label_agreement`).
 
 Torch-free and numpy-free.
 """
@@ -30,6 +34,7 @@ from checkpoints.kinds import KINDS, ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import PrequentialDocument
 from learner.evaluation.familiarity import FAMILIAR
+from learner.evaluation.label_agreement import UNRELATED, association, contrary_share
 
 GRAM: Final = 4
 WINDOW: Final = 256
@@ -66,8 +71,10 @@ class TextFigures:
         contradicted_share: of a classifier, share of the documents with labels that it knows whose label contradicts an
             answer that it is sure of.
         strangeness: how unlike remembered text it is in the mean; see `learner.evaluation.familiarity`.
+        contrary_share: of a classifier, how much more often a label is its answer where it is not given than where it
+            is, of the label where that is most, -1 to 1; see `learner.evaluation.label_agreement`.
 
-    A classifier's losses are of documents whose label it knows. The last three are NaN where a version that did not
+    A classifier's losses are of documents whose label it knows. The last four are NaN where a version that did not
     look at them wrote the figures, or nothing could be told.
     """
 
@@ -79,6 +86,7 @@ class TextFigures:
     incoherent_share: Figure = math.nan
     contradicted_share: Figure = math.nan
     strangeness: Figure = math.nan
+    contrary_share: Figure = math.nan
 
     @property
     def is_strange(self) -> bool:
@@ -265,9 +273,16 @@ def _of_loss(
     known = [document for document in documents if document.tokens and not document.new_label]
     if not known:
         return []
-    if figures.is_strange and bounds.contradicted_share is not None and math.isfinite(figures.mean_nll):
-        return [("contradicted_share", figures, len(known))]
-    return [("mean_nll", figures, len(known)), ("upper_nll", figures, len(known))]
+    contrary = [("contrary_share", figures, len(known))] if math.isfinite(figures.contrary_share) else []
+    if not (figures.is_strange and bounds.contradicted_share is not None and math.isfinite(figures.mean_nll)):
+        return [*contrary, ("mean_nll", figures, len(known)), ("upper_nll", figures, len(known))]
+    # Sure of the same answer whatever the label: it cannot read the text, and its word is none against them.
+    reads = not association(_answered(known)) < UNRELATED
+    return [*contrary, ("contradicted_share", figures, len(known))] if reads else contrary
+
+
+def _answered(known: Iterable[PrequentialDocument]) -> list[tuple[str, str]]:
+    return [(each.answer, each.label) for each in known if each.answer is not None and each.label is not None]
 
 
 def _of_words(documents: Sequence[PrequentialDocument], figures: TextFigures) -> list[tuple[str, TextFigures, int]]:
@@ -295,6 +310,7 @@ def _summary(documents: Sequence[PrequentialDocument]) -> TextFigures:
         incoherent_share=_share(told) if looked_at else math.nan,
         contradicted_share=_share([document.contradicted for document in known]) if known else math.nan,
         strangeness=statistics.fmean(strange) if strange else math.nan,
+        contrary_share=contrary_share(_answered(known)),
     )
 
 

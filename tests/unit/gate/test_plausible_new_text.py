@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.plausible_new_text import plausibility_bounds, plausible_history
+from gate.plausible_new_text import CONTRARY, plausibility_bounds, plausible_history
 from gate.settings import GateSettings
 from learner.directory.report import PrequentialDocument
 from learner.evaluation.text_plausibility import PrequentialSummary, TextFigures, compare
@@ -167,6 +167,15 @@ def test_shares_are_bound_by_what_earlier_rounds_had() -> None:
     assert bounds.contradicted_share == pytest.approx(0.1 + SETTINGS.plausible_contradiction)
     unknown = plausibility_bounds([summary(3.0)], [], SETTINGS).overall
     assert (unknown.incoherent_share, unknown.contradicted_share) == pytest.approx((0.1, 0.3))
+
+
+def test_how_contrary_answers_may_be_is_asked_from_the_second_round_on() -> None:
+    """A new head answers anything; answers that went with their labels well are no reason to ask for more."""
+    assert plausibility_bounds([summary(3.0)], [(3.0, 1)], SETTINGS).overall.contrary_share is None
+    well, ill = (PrequentialSummary(replace(summary(3.0).overall, contrary_share=share), {}) for share in (-0.8, 0.3))
+    assert plausibility_bounds([well], [], SETTINGS).overall.contrary_share == CONTRARY
+    assert plausibility_bounds([ill], [], SETTINGS).overall.contrary_share == pytest.approx(0.3 + CONTRARY)
+    assert plausibility_bounds([ill, well, well], [], SETTINGS).overall.contrary_share == CONTRARY
 
 
 def test_noisy_labels_are_no_news_where_the_anchor_has_them() -> None:

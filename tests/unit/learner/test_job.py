@@ -419,7 +419,8 @@ def test_documents_without_a_known_label_are_left_out_and_told(classifier: Publi
     report = run_round(path)
     assert report.outcome is Outcome.TRAINED
     assert report.untrainable == {500, 501, 502}
-    assert len(report.prequential) == 10
+    assert [document.label for document in report.prequential] == [each.label for each in tiny.labelled(10, seed=1)]
+    assert {document.answer for document in report.prequential} <= set(tiny.LABELS)
     assert report.new_labels == {"windy": 3}
     assert '"event":"left_out","documents":3' in (path / "progress.jsonl").read_text()
 

@@ -49,6 +49,8 @@ REPORTS = st.builds(
             strangeness=st.none() | st.floats(-5, 5),
             contradicted=st.booleans(),
             new_label=st.booleans(),
+            answer=st.none() | NAMES,
+            label=st.none() | NAMES,
         ),
         max_size=3,
     ).map(tuple),

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -168,7 +169,7 @@ def test_a_summary_of_nothing_is_json_with_nulls() -> None:
     assert math.isnan(PrequentialSummary.from_json(value).overall.mean_nll)
 
 
-BOUNDS = PlausibilityBounds(TextBounds(4.0, 4.5, 0.1, 0.1, 0.35), {}, 20)
+BOUNDS = PlausibilityBounds(TextBounds(4.0, 4.5, 0.1, 0.1, 0.35, 0.2), {}, 20)
 
 
 def beyond(documents: Sequence[PrequentialDocument], kind: ModelKind = "causal-lm") -> list[str]:
@@ -220,6 +221,30 @@ def test_another_kind_of_text_is_held_to_how_often_its_labels_are_contradicted()
     assert beyond(errs, "classifier") == []
     wrong = [document(n, 6.0 * (n % 2), tokens=1, contradicted=n % 2 > 0, strangeness=1.0) for n in range(100)]
     assert set(beyond(wrong, "classifier")) == {"contradicted_share"}
+
+
+def answered(documents: int, *, turned: int = 0, **more: Any) -> list[PrequentialDocument]:
+    """Documents of two labels in turns; the answer to the first so many is the other label."""
+    labels = [("ab" if at % 2 else "ba") for at in range(documents)]
+    return [
+        document(at, 1.0, tokens=1, answer=pair[at >= turned], label=pair[1], **more) for at, pair in enumerate(labels)
+    ]
+
+
+def test_labels_that_were_turned_round_show_however_unsure_the_answers_are() -> None:
+    """It is sure of nothing, so that no loss and no contradiction tells; on text of any kind."""
+    for strangeness in (0.1, 1.0):
+        assert beyond(answered(60, turned=10, strangeness=strangeness), "classifier") == []
+        assert set(beyond(answered(60, turned=60, strangeness=strangeness), "classifier")) == {"contrary_share"}
+
+
+def test_of_text_that_it_cannot_read_a_classifiers_word_is_none() -> None:
+    """A new language, with labels that it knows: it gives one answer to all, and is sure of it."""
+    unread = [replace(each, answer="c", contradicted=True) for each in answered(60, strangeness=5.0)]
+    assert beyond(unread, "classifier") == []
+    # All that one label has is surely another: it reads the text, and the label is wrong.
+    one = [replace(each, answer="c", contradicted=True) if each.label == "a" else each for each in answered(60)]
+    assert set(beyond([replace(each, strangeness=5.0) for each in one], "classifier")) == {"contradicted_share"}
 
 
 def test_wrong_labels_of_the_kind_that_memory_knows_wait_as_ever() -> None:
