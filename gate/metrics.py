@@ -124,7 +124,8 @@ def _plausibility(store: Store) -> Iterator[Metric]:
         "riverkeep_plausibility_figure",
         "What the latest judged round's fresh text measured before training: its mean loss and the upper decile of its "
         "documents' losses in nats per token (of a classifier per document), where it was judged by them, and its "
-        "shares of documents that are repetitive, incoherent, or of another label by a classifier that is sure of it.",
+        "shares of documents that are repetitive, incoherent, or of another label by a classifier that is sure of it; "
+        "and by how much a label is rather answered where it is not given.",
         labels=["measure"],
     )
     bound = GaugeMetricFamily(

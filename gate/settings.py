@@ -129,7 +129,8 @@ class GateSettings(BaseModel):
         le=1,
         description="New text of another kind than what memory holds makes the round wait for a person where a "
         "classifier is sure (by 0.9) of another label than the given one in a share of documents that lies this far "
-        "above earlier text's. It errs more there, but not in every second answer.",
+        "above earlier text's. It errs more there, but not in every second answer. Text that it cannot read, as in a "
+        "new language, is not held to this: there its answers do not depend on the labels at all.",
     )
     plausible_repetition: float = Field(
         0.1,
