@@ -62,6 +62,20 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "failed requests",
         "answers that are not wholly their generation's",
     ),
+    "tokens/s through the door": tuple(
+        f"smollm2: tokens/s through the door / directly, {manner}, {clients} clients"
+        for manner in ("whole answers", "streams")
+        for clients in (1, 8, 32)
+    ),
+    "the same of the demo's model": tuple(
+        f"demo: tokens/s through the door / directly, {manner}, {clients} clients"
+        for manner in ("whole answers", "streams")
+        for clients in (1, 8, 32)
+    ),
+    "what the door adds": ("demo: p99 that the door adds to one token",),
+    "the builtin engine's tokens/s": tuple(
+        f"{model}: builtin / vLLM, {clients} clients" for model in ("smollm2", "demo") for clients in (1, 8, 32)
+    ),
     "`riverkeep --help`": ("riverkeep --help",),
     "the slowest of the page's pages": ("the slowest page",),
     "accuracy after the first round": (
