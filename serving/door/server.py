@@ -161,9 +161,6 @@ class _Hall:
         """Let connections in."""
         self._resting = None
         self._listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
-        # Who is accepted inherits it. asyncio sets it only on sockets that name their protocol, which these do not: an
-        # answer's body would wait for the client's acknowledgement of its head, 40 ms where that is delayed.
-        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener.listen(BACKLOG)
         asyncio.get_running_loop().add_reader(self._listener, self._admit)
 
@@ -188,6 +185,9 @@ class _Hall:
                     return
                 continue  # That one client went away.
             accepted.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            # asyncio does so only with sockets that name their protocol, which these do not: an answer's body would
+            # wait for the client's acknowledgement of its head, 40 ms where that is delayed.
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._begin(loop, accepted)
 
     def _begin(self, loop: asyncio.AbstractEventLoop, accepted: socket.socket) -> None:
