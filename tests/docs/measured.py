@@ -76,6 +76,10 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "the builtin engine's tokens/s": tuple(
         f"{model}: builtin / vLLM, {clients} clients" for model in ("smollm2", "demo") for clients in (1, 8, 32)
     ),
+    "a language model's rounds": (
+        "causal-lm: share of natural rounds that are held or refused",
+        "causal-lm: poisoned rounds that are accepted",
+    ),
     "`riverkeep --help`": ("riverkeep --help",),
     "the slowest of the page's pages": ("the slowest page",),
     "accuracy after the first round": (
