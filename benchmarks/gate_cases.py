@@ -1,8 +1,8 @@
 """What `benchmarks/gate.py` feeds a service with: texts, the rounds that come before any case, and the cases.
 
 A classifier is asked of what a text speaks: of the world abroad, of money at home, or of a program. Addresses are
-labelled by their words, and those that speak of neither or of both alike are left
-out; programs are Python's own library.
+labelled by their words, and those that speak of neither or of both alike are left out; programs are Python's own
+library.
 """
 
 import ast

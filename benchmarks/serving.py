@@ -81,6 +81,20 @@ class Told:
         return self.tokens / self.seconds
 
 
+@dataclass(slots=True)
+class Measured:
+    """What was measured of a model."""
+
+    model: str
+    bars: list[Bar] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, what: str, figures: Any, **bar: float) -> None:
+        """Note figures, and the one that a bar is about."""
+        self.details[what] = figures
+        self.bars.append(Bar(name=f"{self.model}: {what}", **bar))
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How clients ask.
@@ -222,20 +236,6 @@ def main() -> int:
         bars += measured.bars
         details[model] = measured.details
     return report("Serving", bars, chosen.json, {"new_tokens": NEW_TOKENS, **details})
-
-
-@dataclass(slots=True)
-class Measured:
-    """What was measured of a model."""
-
-    model: str
-    bars: list[Bar] = field(default_factory=list)
-    details: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, what: str, figures: Any, **bar: float) -> None:
-        """Note figures, and the one that a bar is about."""
-        self.details[what] = figures
-        self.bars.append(Bar(name=f"{self.model}: {what}", **bar))
 
 
 def _door(places: list[Place], all_clients: list[int], measured: Measured, console: Console) -> dict[int, float]:

@@ -31,7 +31,8 @@ class EngineClients:
         try:
             yield client
         finally:
-            free.append(client)
+            # Anew, as the engine may have ended meanwhile.
+            self._free.setdefault(engine, []).append(client)
 
     def _made(self, engine: RunningEngine) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -44,8 +45,22 @@ class EngineClients:
             verify=self._trusted,
         )
 
+    @property
+    def any_ended(self) -> bool:
+        """Whether there are clients of an engine that has ended, which nobody asks any more."""
+        return any(engine.process.ended for engine in self._free)
+
+    async def close_ended(self) -> None:
+        """Close clients of engines that have ended: each holds a descriptor."""
+        for engine in [each for each in self._free if each.process.ended]:
+            await _close(self._free.pop(engine, []))
+
     async def close(self) -> None:
         """Close those that are free: all, once nothing is asked any more."""
-        for free in list(self._free.values()):
-            for client in free:
-                await client.aclose()
+        for engine in list(self._free):
+            await _close(self._free.pop(engine, []))
+
+
+async def _close(clients: list[httpx.AsyncClient]) -> None:
+    for client in clients:
+        await client.aclose()

@@ -3,9 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -45,7 +45,7 @@ class EngineWriter:
         self._writing: dict[Completion, asyncio.Task[None]] = {}
         self._ending = False
         self._progress = EngineProgress()
-        self._looks = set[asyncio.Task[None]]()
+        self._tasks = set[asyncio.Task[None]]()
         self._clients = EngineClients()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="engine-writer", daemon=True)
@@ -117,7 +117,7 @@ class EngineWriter:
             left, tasks = [*self._waiting.clear(), *self._writing], list(self._writing.values())
         for job in left:
             job.fail(NotReady(ENDING))
-        tasks += self._looks
+        tasks += self._tasks
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -130,10 +130,16 @@ class EngineWriter:
             if job.cancelled:
                 task.cancel()
             elif job.whole and engine is not None and self._progress.is_due(engine):
-                look = self._loop.create_task(self._progress.look(engine))
-                self._looks.add(look)
-                look.add_done_callback(self._looks.discard)
+                self._beside(self._progress.look(engine))
+        if self._clients.any_ended:
+            self._beside(self._clients.close_ended())
         self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        # An event loop holds its tasks weakly.
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _begin(self, at_once: tuple[Completion, ...] = ()) -> None:
         """Ask for those that come at once, and for as many of those that wait as there is room for."""

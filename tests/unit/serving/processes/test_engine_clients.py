@@ -58,3 +58,29 @@ def test_each_answer_has_a_connection_which_the_next_one_takes_over() -> None:
         return came
 
     assert asyncio.run(ask()) == ["authorization: bearer a key"] * 3
+
+
+def test_connections_to_an_engine_that_has_ended_are_closed() -> None:
+    """Each holds a descriptor until then; those of others stay."""
+
+    async def ask() -> None:
+        clients = EngineClients()
+        async with noting() as (ended, _), noting() as (other, _):
+            for engine in (ended, other):
+                with clients.client(engine) as client:
+                    await client.get("/")
+            found = [clients.any_ended]
+            process = NoProcess()
+            process.ended = "it ended with 0"
+            ended.process = process
+            found.append(clients.any_ended)
+            with clients.client(ended) as of_ended, clients.client(other) as of_other:
+                pass
+            await clients.close_ended()
+            found.append(clients.any_ended)
+            assert found == [False, True, False]
+            assert (of_ended.is_closed, of_other.is_closed) == (True, False)
+            await clients.close()
+            assert of_other.is_closed
+
+    asyncio.run(ask())
