@@ -9,6 +9,7 @@ WIDTH: Final = 520.0
 HEIGHT: Final = 230.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 14.0, 28.0
 TICKS: Final = 4
+LEAST_SPREAD: Final = 1e-6
 STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -122,8 +123,9 @@ def chart(figures: Sequence[Figure]) -> Chart | None:
 
 def ticks_between(least: float, most: float) -> list[float]:
     """Round values a constant step apart, from one that is not above `least` to one that is not below `most`."""
-    spread = (most - least) or 1.0
-    raw = spread / TICKS
+    spread = most - least
+    # So little cannot be labelled, and in the end not be divided: such figures lie on one line.
+    raw = (spread if spread >= LEAST_SPREAD else 1.0) / TICKS
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(step * power for step in STEPS if step * power >= raw * 0.999)
     first, last = math.floor(least / step + 1e-9), math.ceil(most / step - 1e-9)

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daemon.control.how_it_stands import Level, how_it_stands
@@ -20,6 +20,8 @@ from tests.unit.daemon.page.conftest import Ground
 figures = st.floats(-1e6, 1e6, allow_nan=False)
 
 
+@example(0.0, 5e-324)
+@example(0.0, 1e-7)
 @given(figures, figures)
 def test_ticks_hold_what_is_drawn(one: float, other: float) -> None:
     """Few, a constant step apart, from below the least to above the most."""
