@@ -1,7 +1,8 @@
 """What is asked of an engine over HTTP: the models that it knows, and answers, piece by piece."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from serving.engine.traces import NO_REQUEST, RequestTrace
 from serving.errors import EngineLost, Failed, RequestError
 
 LONGEST_ECHO: Final = 500
+ENDS_WITHIN_S: Final = 0.5
+"""An answer that has all that is wanted of it; its connection cannot carry the next one before its end."""
 NEUTRAL: Final = Sampling(temperature=1.0)
 """What OpenAI's defaults are; what differs from it is named in a request."""
 
@@ -205,7 +208,8 @@ class _Steps:
 async def _pieces(response: httpx.Response) -> AsyncGenerator[EnginePiece | Finished, None]:
     finish: Finish | None = None
     counted = tokens = 0
-    async for line in response.aiter_lines():
+    lines = response.aiter_lines()
+    async for line in lines:
         if not line.startswith("data:"):
             continue
         data = line[5:].strip()
@@ -213,6 +217,7 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[EnginePiece | Fini
             if finish is None:
                 raise EngineLost("it ended an answer without a reason")
             yield Finished(finish, tokens or counted)
+            await let_end(lines)
             return
         event = orjson.loads(data)
         if "error" in event:
@@ -224,6 +229,17 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[EnginePiece | Fini
             yield _piece(choice)
             finish = _finish(choice.get("finish_reason")) or finish
     raise EngineLost("it broke off in the middle of an answer")
+
+
+async def let_end(rest: AsyncIterator[object]) -> None:
+    """Read what is left of an answer of which all has been told, for a short time.
+
+    Left before its end it closes its connection; what fails meanwhile costs no more than that.
+    """
+    with suppress(TimeoutError, httpx.HTTPError, RequestError):
+        async with asyncio.timeout(ENDS_WITHIN_S):
+            async for _ in rest:
+                pass
 
 
 async def _whole(content: bytes) -> AsyncGenerator[EnginePiece | Finished, None]:

@@ -14,7 +14,7 @@ from serving.engine.fair_queue import FairQueue
 from serving.errors import EngineLost, Failed, NotReady, QueueFull, RequestError
 from serving.metrics import ServingMetrics
 from serving.processes.answer_text import AnswerText
-from serving.processes.asking import answer, body_of
+from serving.processes.asking import answer, body_of, let_end
 from serving.processes.engine_clients import EngineClients
 from serving.processes.engine_progress import EngineProgress
 from serving.processes.prompt_scores import prompt_scores
@@ -197,9 +197,11 @@ class EngineWriter:
                         job.first_token_at = time.monotonic()
                         self._metrics.first_token(job)
                     _tell(job, text.take(piece))
-                    # Its end may have come here first: leaving ends it there as well.
+                    # Its end may have come here first: where it does not end there as well, leaving ends it.
                     if job.ended or job.cancelled:
-                        return
+                        break
+                if job.ended:
+                    await let_end(pieces)
 
     def _count(self) -> None:
         self._metrics.waiting.set(len(self._waiting))

@@ -1,13 +1,24 @@
 """Whose turn it is at an engine that is a program of its own."""
 
 import gc
+import socket
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from queue import SimpleQueue
 
-from serving.engine.completion import Completion, Event, Finished
+import orjson
+import pytest
+
+from serving.engine.completion import Completion, Delta, Event, Finished
 from serving.engine.loaded import LoadedGeneration
+from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
 from serving.metrics import ServingMetrics
 from serving.processes.writer import EngineWriter
+from tests.unit.serving.processes.test_asking import NoProcess
 
 
 class NotingWriter(EngineWriter):
@@ -43,3 +54,80 @@ def test_one_that_never_began_leaves_nothing_open(metrics: ServingMetrics) -> No
     writer.close()
     del writer
     gc.collect()
+
+
+END = b"0\r\n\r\n"
+"""Of a body that comes in chunks."""
+
+
+@contextmanager
+def streaming(closed: threading.Event, *, ends: bool) -> Iterator[str]:
+    """A fake engine with one connection, on which it gives answers of three tokens, and `closed` when that is closed.
+
+    Args:
+        ends: whether its answers end, or lie open when all of them has been said.
+    """
+
+    def give(connection: socket.socket, event: object) -> None:
+        data = event if isinstance(event, bytes) else orjson.dumps(event)
+        chunk = b"data: " + data + b"\n\n"
+        connection.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        listener.close()
+        with connection, connection.makefile("rb") as asked:
+            while head := list(iter(lambda: asked.readline().strip().lower(), b"")):
+                asked.read(next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length")))
+                connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+                for finish in (None, None, "length"):
+                    choice = {"text": "a", "token_ids": [5], "finish_reason": finish}
+                    give(connection, {"choices": [choice]})
+                give(connection, {"choices": [], "usage": {"completion_tokens": 3}})
+                give(connection, b"[DONE]")
+                if ends:
+                    connection.sendall(END)
+        closed.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        served = pool.submit(serve, listener)
+        yield url
+        served.result(timeout=60)
+
+
+def ask(writer: EngineWriter, generation: LoadedGeneration) -> Event:
+    """The end of an answer of three tokens."""
+    events = SimpleQueue[Event]()
+    writer.submit(Completion(generation, [1], 3, Sampling(temperature=0), (), events.put))
+    while isinstance(event := events.get(timeout=60), Delta):
+        pass
+    return event
+
+
+@pytest.mark.parametrize("tells_tokens", [False, True], ids=["the engine knows the end", "this side knows it first"])
+def test_answers_that_come_as_streams_share_a_connection(
+    first: LoadedGeneration, metrics: ServingMetrics, *, tells_tokens: bool
+) -> None:
+    """One that is left before its last chunk is closed; of an engine far away each would begin with a handshake."""
+    closed = threading.Event()
+    with streaming(closed, ends=True) as url:
+        engine = RunningEngine(url, "m@g0001", "key", NoProcess(), 60.0, tells_tokens=tells_tokens)
+        writer = EngineWriter(at_once=1, queue=20, metrics=metrics)
+        writer.start()
+        ends = [ask(writer, replace(first, engine=engine)) for _ in range(3)]
+        assert not closed.is_set()
+        writer.close()
+    assert [(end.reason, end.tokens) for end in ends if isinstance(end, Finished)] == [("length", 3)] * 3
+
+
+def test_an_answer_that_lies_open_when_all_was_said_is_left(first: LoadedGeneration, metrics: ServingMetrics) -> None:
+    """It is told at once; the connection, and the place at the engine, are given up a little later."""
+    closed = threading.Event()
+    with streaming(closed, ends=False) as url:
+        engine = RunningEngine(url, "m@g0001", "key", NoProcess(), 60.0)
+        writer = EngineWriter(at_once=1, queue=20, metrics=metrics)
+        writer.start()
+        assert isinstance(ask(writer, replace(first, engine=engine)), Finished)
+        assert closed.wait(timeout=60)
+        writer.close()
