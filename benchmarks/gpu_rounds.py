@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.gpu_models import Shape, Texts, write_model
-from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
+from daemon.processes.learner import LearnerEnding, LearnerLimits
+from daemon.processes.learner_process import LearnerProcess
 from daemon.sizes.estimate import TRAIN, round_parts
 from daemon.sizes.model_shape import shape_of_files
 from learner.directory.progress_event import ProgressEvent

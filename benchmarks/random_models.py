@@ -16,7 +16,8 @@ from checkpoints.card import ModelKind
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.demo.text import BASE_MODEL
 from daemon.doctor.rehearsal import filler
-from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
+from daemon.processes.learner import LearnerEnding, LearnerLimits
+from daemon.processes.learner_process import LearnerProcess
 from learner.directory.report import TrainingSummary, read_report
 
 LABELS: Final = ("calm", "storm")

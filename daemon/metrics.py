@@ -10,7 +10,7 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from daemon.processes.learner_process import LearnerEnding
+from daemon.processes.learner import LearnerEnding
 from daemon.rounds.begin_or_wait import DRY_RUN, Trigger
 from gate.verdict import Decision
 from learner.directory.progress_event import ProgressEvent

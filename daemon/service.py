@@ -183,6 +183,8 @@ class Service:
 
 
 def _doing(progress: RoundProgress) -> str:
+    if progress.waits_for:
+        return f"{progress.phase}, waits for {progress.waits_for}"
     return progress.phase if progress.work is None else f"{progress.phase}, {progress.work.sentence()}"
 
 

@@ -8,6 +8,7 @@ from daemon.assembly.rooms import OpenedRooms
 from daemon.ingestion.dead_letter_desk import DeadLetterDesk
 from daemon.ingestion.feedback_drain import FeedbackDesk
 from daemon.ingestion.ingest import Ingest, SameStore, why_full
+from daemon.processes.learner import Learner
 from daemon.processes.learner_process import LearnerProcess
 from daemon.processes.serving_process import ServingProcess, serving_process
 from daemon.rounds.loop import RoundsLoop
@@ -34,7 +35,7 @@ class Loops:
     """
 
     rounds: RoundsLoop
-    learner: LearnerProcess
+    learner: Learner
     feedback: FeedbackDesk
     serving: ServingProcess | None = None
     ingest: Ingest | None = None
@@ -58,7 +59,7 @@ def make_loops(launch: Launch, shared: Shared, opened: OpenedRooms, *, owner: st
     return Loops(rounds, learner, feedback, serving, ingest, dead_letters)
 
 
-def _learner(launch: Launch, shared: Shared) -> LearnerProcess:
+def _learner(launch: Launch, shared: Shared) -> Learner:
     return LearnerProcess(
         command=launch.learner,
         environment=launch.child_environment(),
@@ -68,7 +69,7 @@ def _learner(launch: Launch, shared: Shared) -> LearnerProcess:
 
 
 def _rounds(
-    launch: Launch, shared: Shared, opened: OpenedRooms, learner: LearnerProcess, serving: ServingProcess | None
+    launch: Launch, shared: Shared, opened: OpenedRooms, learner: Learner, serving: ServingProcess | None
 ) -> RoundsLoop:
     def settings() -> Settings:
         return shared.settings.now
@@ -99,6 +100,7 @@ def _rounds(
         settings=settings,
         shutdown=shared.shutdown,
         watch=watch.look,
+        end_leftovers=learner.end_leftovers,
         clock=launch.clock,
     )
 

@@ -136,7 +136,7 @@ def _clauses(facts: StatusAnswer) -> Iterator[str]:
     if progress is None:
         yield "no round is in progress"
         return
-    yield f"round {progress['number']} {DOES.get(progress['phase'], progress['phase'])}"
+    yield f"round {progress['number']} {_does(progress)}"
     if (left := time_left(progress)) is not None:
         yield left
 
@@ -144,6 +144,13 @@ def _clauses(facts: StatusAnswer) -> Iterator[str]:
 def _nats(figure: float) -> str:
     """Three decimals; never minus nothing, which reads like a gain."""
     return f"{figure + 0.0:.3f}".replace("-0.000", "0.000")
+
+
+def _does(progress: RoundStanding) -> str:
+    # Why it waits stands elsewhere: Kubernetes' own words may be long.
+    if waits_for := progress.get("waits_for", ""):
+        return f"waits for {waits_for.partition(':')[0]}"
+    return DOES.get(progress["phase"], progress["phase"])
 
 
 def time_left(progress: RoundStanding) -> str | None:
@@ -181,8 +188,8 @@ def _round(facts: StatusAnswer) -> Light:
     if part is not None and not part["ok"]:
         return Light("round", Level.BAD, "Rounds do not run", part["detail"])
     if progress is not None:
-        does = DOES.get(progress["phase"], progress["phase"])
-        return Light("round", Level.GOOD, f"Round {progress['number']} {does}", time_left(progress) or "")
+        detail = time_left(progress) or progress.get("waits_for", "")
+        return Light("round", Level.GOOD, f"Round {progress['number']} {_does(progress)}", detail)
     coming = facts["next_round"] or ""
     if facts["rounds_paused"] is not None:
         return Light("round", Level.CARE, "Paused", facts["rounds_paused"]["reason"])

@@ -312,6 +312,7 @@ class LiveControl(StoreControl):
             "step": progress.step,
             "steps": progress.steps,
             "gone_on_from": progress.gone_on_from,
+            "waits_for": progress.waits_for,
             "work": None if progress.work is None else _work(progress.work),
             "begun_at": progress.started_at,
             "reason": progress.reason,

@@ -7,7 +7,8 @@ from pathlib import Path
 from checkpoints.card import Card
 from checkpoints.generation_store import BASE, GenerationStore
 from daemon.errors import DaemonError
-from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
+from daemon.processes.learner import LearnerEnding, LearnerLimits
+from daemon.processes.learner_process import LearnerProcess
 from daemon.rounds import directories
 from learner.directory.plausibility_bounds import PlausibilityBounds
 from learner.directory.progress_event import ProgressEvent

@@ -16,7 +16,8 @@ import orjson
 from checkpoints.card import ModelKind
 from checkpoints.files.label_names import SEVERAL
 from daemon.doctor.scoring_reads import times_read, tokens_read
-from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
+from daemon.processes.learner import LearnerEnding, LearnerLimits
+from daemon.processes.learner_process import LearnerProcess
 from learner.devices.cores import usable_cores
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import TrainingSummary, read_report

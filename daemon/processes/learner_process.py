@@ -8,19 +8,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Final
-
-import structlog
 
 from daemon.processes.children import end_group, has_ended
 from daemon.processes.killed_for_memory import KillCounter, children_of, offer_first, resident_bytes
+from daemon.processes.learner import (
+    LearnerEnding,
+    LearnerExit,
+    LearnerLimits,
+    ending_of_status,
+    keep_log,
+    last_words,
+)
 from learner.directory.progress_event import ProgressEvent, read_event
-from learner.errors import KILLED_STATUS, BadRoundDirectory, NoRoom, OutOfMemory
-
-log = structlog.get_logger(__name__)
+from learner.errors import KILLED_STATUS
 
 LEARNER = (sys.executable, "-m", "learner")
 LOOK_EVERY_S = 0.2
@@ -28,51 +29,6 @@ READ_BYTES = 65_536
 # A learner that never ends a line, or writes without end, must not fill the daemon's memory.
 LINE_BYTES_MAX = 1 << 20
 ERRORS_BYTES_KEPT = 65_536
-
-
-class LearnerEnding(StrEnum):
-    """How a learner ended."""
-
-    FINISHED = "finished"
-    """It wrote its report."""
-    OUT_OF_MEMORY = "out_of_memory"
-    """It said so itself, or was killed by a SIGKILL that was not ours."""
-    BAD_DIRECTORY = "bad_directory"
-    NO_ROOM = "no_room"
-    """The disk was full."""
-    CRASHED = "crashed"
-    HUNG = "hung"
-    """It said nothing for too long and was killed."""
-    OUT_OF_TIME = "out_of_time"
-    """It ran longer than allowed and was killed."""
-    STOPPED = "stopped"
-    """The service wanted it to end, and it was killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class LearnerExit:
-    """How a learner ended, and a sentence about it.
-
-    Attributes:
-        ending: how.
-        detail: the sentence.
-        seconds: that it ran.
-        certain: whether it is known that memory ran out, where it ended so; of a SIGKILL that the kernel did not
-            count it is only likely.
-    """
-
-    ending: LearnerEnding
-    detail: str
-    seconds: float
-    certain: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class LearnerLimits:
-    """Seconds of silence, and of running time, after which a learner is killed."""
-
-    silence: float
-    time: float
 
 
 class LearnerProcess:
@@ -107,10 +63,14 @@ class LearnerProcess:
 
     @property
     def resident(self) -> int | None:
-        """Main memory that the learner holds, in bytes, as last looked at; 0 where none runs, None where hidden."""
+        """As `Learner.resident`."""
         # Into a local: the rounds' thread may set it to None between two looks.
         watch = self._watch
         return 0 if watch is None else watch.resident
+
+    def end_leftovers(self, must_stop: Callable[[], bool]) -> bool:  # noqa: ARG002 - there is nothing to wait for
+        """As `Learner.end_leftovers`: all children that were left have ended, see `daemon.processes.children`."""
+        return True
 
     def run(
         self,
@@ -121,21 +81,7 @@ class LearnerProcess:
         must_stop: Callable[[], bool],
         write: str | None = None,
     ) -> LearnerExit:
-        """Run the learner on a round directory until it ends or is ended.
-
-        Blocks; called from the rounds' thread. Never leaves a process behind. What the learner wrote to its standard
-        error stands in `learner.log` of the directory, or in `writer.log` (its last 64 KiB), where the disk has room.
-
-        Args:
-            directory: of the round.
-            limits: after which it is killed.
-            on_progress: gets each event that the learner tells.
-            must_stop: asked a few times a second.
-            write: name of a candidate, which it writes of the round that it has run; None where it runs the round.
-
-        Raises:
-            OSError: the process cannot be started.
-        """
+        """As `Learner.run`; of what was written to standard error the last 64 KiB are kept."""
         began = self._clock()
         asked = [] if write is None else ["--write", write]
         with subprocess.Popen(
@@ -157,7 +103,7 @@ class LearnerProcess:
             finally:
                 end_group(process)
                 self._watch = None
-        _keep_log(directory / ("learner.log" if write is None else "writer.log"), bytes(watch.errors))
+        keep_log(directory, write, bytes(watch.errors))
         if ended is None:
             ended = _ending_of(process.returncode, watch, kills)
         certain = not _was_killed(process.returncode) or bool(kills.rise())
@@ -252,38 +198,14 @@ def _resident_together(pid: int) -> int:
     return sum(resident_bytes(each) or 0 for each in (pid, *children_of(pid)))
 
 
-def _keep_log(path: Path, errors: bytes) -> None:
-    """Keep what the learner said, for a person; without it the round is judged all the same."""
-    try:
-        path.write_bytes(errors)
-    except OSError as error:
-        log.warning("learner_log_not_written", reason=f"{error.strerror}: {path}")
-
-
-_MEANINGS: Final = {
-    OutOfMemory.exit_code: (LearnerEnding.OUT_OF_MEMORY, "the learner ran out of memory"),
-    BadRoundDirectory.exit_code: (LearnerEnding.BAD_DIRECTORY, "the learner could not read its round directory"),
-    NoRoom.exit_code: (LearnerEnding.NO_ROOM, "the learner found no room on the disk"),
-}
-
-
 def _ending_of(returncode: int, watch: _Watch, kills: KillCounter) -> tuple[LearnerEnding, str]:
     """What the end of a learner that was not ended by us means."""
-    if returncode == 0:
-        return LearnerEnding.FINISHED, "the learner came to its end"
-    last = watch.errors.decode(errors="replace").strip().rpartition("\n")[2][-500:]
-    last_words = f": {last}" if last else ""
-    if returncode in _MEANINGS:
-        ending, what = _MEANINGS[returncode]
-        return ending, f"{what}{last_words}"
     if _was_killed(returncode):
         # Whoever kills by hand only has it tried once more; taking the kernel's kill for a crash would end the
         # round of every model that needs a smaller micro-batch.
-        who = "the learner was killed by signal 9" if returncode < 0 else last
+        who = "the learner was killed by signal 9" if returncode < 0 else last_words(bytes(watch.errors))
         return LearnerEnding.OUT_OF_MEMORY, _describe_kill(who, kills.rise(), watch.resident)
-    if returncode < 0:
-        return LearnerEnding.CRASHED, f"the learner was killed by signal {-returncode}{_name(-returncode)}{last_words}"
-    return LearnerEnding.CRASHED, f"the learner ended with status {returncode}{last_words}"
+    return ending_of_status(returncode, bytes(watch.errors))
 
 
 def _was_killed(returncode: int) -> bool:
@@ -305,10 +227,3 @@ def _describe_kill(who: str, counted: int | None, resident: int | None) -> str:
     if resident is not None:
         sentence += f"; it held {resident / 2**30:.2f} GiB of main memory when last looked at"
     return sentence
-
-
-def _name(number: int) -> str:
-    try:
-        return f" ({signal.Signals(number).name})"
-    except ValueError:  # a real-time signal
-        return ""

@@ -60,6 +60,7 @@ class RoundProgress:
         work: how much of that is done; None where it cannot be counted.
         steps: optimizer steps it will take; 0 while unknown.
         gone_on_from: the step that its learner went on from, as an earlier one was cut off; 0 where none was.
+        waits_for: what its learner waits for before it runs; empty where it does not wait.
         started_at: unix seconds.
         reason: why it began, a sentence.
         fresh_samples: fresh text that it trains on.
@@ -76,6 +77,7 @@ class RoundProgress:
     step: int = 0
     steps: int = 0
     gone_on_from: int = 0
+    waits_for: str = ""
     tokens_per_second: float | None = None
 
 
@@ -176,7 +178,7 @@ class CurrentRound:
         self.spans.phase(name)
         with self._lock:
             if self._progress is not None:
-                self._progress = replace(self._progress, phase=name, work=None)
+                self._progress = replace(self._progress, phase=name, work=None, waits_for="")
 
     def hear(self, event: ProgressEvent) -> None:
         """Take in what the learner says; what is of no phase or step that a round has is passed over."""
@@ -189,6 +191,10 @@ class CurrentRound:
             with self._lock:
                 if self._progress is not None:
                     self._progress = replace(self._progress, step=0, gone_on_from=0)
+        elif event.event in ("waits", "runs"):
+            with self._lock:
+                if self._progress is not None:
+                    self._progress = replace(self._progress, waits_for=event.reason)
         if (work := _work(event)) is not None:
             with self._lock:
                 if self._progress is not None:

@@ -46,6 +46,7 @@ class RoundsLoop:
 
     Args:
         watch: looks after the generation that is watched in traffic; returns what that waits for, empty for none.
+        end_leftovers: ends learners of an earlier life, as `Learner.end_leftovers`; before anything else is done.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class RoundsLoop:
         settings: Callable[[], Settings],
         shutdown: Shutdown,
         watch: Callable[[], str] = str,
+        end_leftovers: Callable[[Callable[[], bool]], bool] = lambda _: True,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,6 +69,7 @@ class RoundsLoop:
         self._current = current
         self._watch = watch
         self._watched = ""
+        self._end_leftovers = end_leftovers
         self._settings = settings
         self._shutdown = shutdown
         self._clock = clock
@@ -84,8 +87,11 @@ class RoundsLoop:
 
     def run(self, part: Part) -> None:
         """Take up what was cut off, let go on what can, then begin a round whenever the decision says so."""
-        # First of all: the store refuses to begin a round while an earlier one is unfinished.
         must_stop = partial(self._must_stop, part)
+        # One that still writes into a round's directory must not find another one there, nor that it is removed.
+        if not self._end_leftovers(must_stop):
+            return
+        # Then: the store refuses to begin a round while an earlier one is unfinished.
         self._runner.recover(must_stop=must_stop)
         self._prune()
         part.says(State.RUNNING)

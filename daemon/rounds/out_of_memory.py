@@ -18,7 +18,7 @@ import structlog
 
 from checkpoints.card import ModelKind
 from daemon.processes.device_memory import describe_memory
-from daemon.processes.learner_process import LearnerEnding, LearnerExit
+from daemon.processes.learner import LearnerEnding, LearnerExit
 from daemon.sizes.checkpointing import Checkpointing, checkpointing_now
 from learner.devices.gpus import count_shares
 from learner.directory.less_memory import halve_micro_batch, limit_micro_batch, settle_checkpointing

@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,13 +11,14 @@ import structlog
 from daemon.held_out_keys import ask_for_held_out
 from daemon.metrics import DaemonMetrics
 from daemon.processes.compiled_code import keep_compiled_bounded
-from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.processes.learner import Learner, LearnerEnding, LearnerExit
 from daemon.rounds.begin_or_wait import Ask
 from daemon.rounds.best_so_far import to_score_again
 from daemon.rounds.conclusion import Concluder, Conclusion
 from daemon.rounds.current import CurrentRound
 from daemon.rounds.cut_off.going_on import note_going_on, note_stopped
 from daemon.rounds.cut_off.recovery import Problem, Recovery
+from daemon.rounds.cut_off.round_learner import RoundLearner
 from daemon.rounds.directories import Rooms
 from daemon.rounds.event import tell
 from daemon.rounds.inputs import part_by_labels, write_inputs
@@ -33,16 +33,12 @@ from daemon.settings.tree import Settings
 from daemon.skills import SkillsRead, keep_skills_out
 from gate.held_out import DrawnSlice, Need, judged_by
 from gate.verdict import not_judgeable
-from learner.directory.progress_event import ProgressEvent
 from learner.directory.round_directory import read_spec
 from learner.directory.saved_round import forget_saved
 from memory.ledger.states import RoundState
 from memory.samples.records import Sample
 
 log = structlog.get_logger(__name__)
-
-TOLD_SECONDS = 60.0
-"""How often the log tells, at most, how a round gets on."""
 
 
 class RoundRunner:
@@ -53,6 +49,7 @@ class RoundRunner:
         promotion: held while the serving generation changes.
         clock: unix seconds.
         seed: a new seed for each round.
+        limits: what is done about memory; None: about this machine's.
     """
 
     def __init__(
@@ -60,24 +57,23 @@ class RoundRunner:
         rooms: Rooms,
         *,
         settings: Callable[[], Settings],
-        learner: LearnerProcess,
+        learner: Learner,
         current: CurrentRound,
         metrics: DaemonMetrics,
         promotion: threading.RLock,
         clock: Callable[[], float],
         seed: Callable[[], int],
+        limits: MicroBatchLimits | None = None,
     ) -> None:
         self._rooms = rooms
         self._settings = settings
-        self._learner = learner
+        self._learner = RoundLearner(learner, current, metrics)
         self._current = current
         self._metrics = metrics
         self._promotion = promotion
         self._clock = clock
         self._seed = seed
-        self._limits = MicroBatchLimits(rooms.store, show=metrics.micro_batch_ratio.set)
-        self._told_at = 0.0
-        self._told_not_saved = False
+        self._limits = limits or MicroBatchLimits(rooms.store, show=metrics.micro_batch_ratio.set)
 
     def run(self, ask: Ask, reason: str, *, must_stop: Callable[[], bool]) -> Conclusion | None:
         """Run one round to its end; None where nothing could be drawn.
@@ -90,7 +86,8 @@ class RoundRunner:
             RiverMemoryError: the store failed; the round is unfinished, and `recover` takes it up.
         """
         settings = self._settings()
-        began, self._told_at, self._told_not_saved = self._clock(), time.monotonic(), False
+        began = self._clock()
+        self._learner.begin()
         # Before the draw: what comes near their text is not to be drawn.
         skills = keep_skills_out(self._rooms.store, settings)
         is_judgeable = partial(self._is_judgeable, settings)
@@ -170,7 +167,7 @@ class RoundRunner:
         self._limits.begin(directory, number)
         self._rooms.store.rounds.advance(number, RoundState.TRAINING)
         with self._metrics.round_seconds.labels("learner").time():
-            run = partial(self._run_learner_on, directory, settings, must_stop)
+            run = partial(self._learner.run, directory, settings, must_stop)
             ended = self._limits.learn(directory, number, run)
         if ended.ending is LearnerEnding.FINISHED:
             return self._conclude(record, directory, settings, must_stop)
@@ -185,61 +182,6 @@ class RoundRunner:
         answered = answered_labels(settings, self._rooms.store.generations.serving())
         learned, minimum = partial(labels_learned, settings, fresh, answered), settings.gate.minimum_documents
         return not self._unmet(judged_by(slices, answered, learned, minimum=minimum), settings)
-
-    def _run_learner_on(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
-        """Run the learner; where somebody killed it, and not certainly for memory, let it go on from what it saved."""
-        ended = self._run_learner(directory, settings, must_stop)
-        while ended.ending is LearnerEnding.OUT_OF_MEMORY and not ended.certain:
-            step = note_going_on(directory)
-            if step is None:
-                break
-            self._tell_going_on(step, ended.detail)
-            ended = self._run_learner(directory, settings, must_stop)
-        return ended
-
-    def _tell_going_on(self, step: int, reason: str) -> None:
-        self._metrics.gone_on.inc()
-        log.warning("round_goes_on", step=step, reason=reason)
-
-    def _run_learner(self, directory: Path, settings: Settings, must_stop: Callable[[], bool]) -> LearnerExit:
-        self._current.phase("start")
-        ended = self._start_learner(directory, settings, must_stop)
-        self._metrics.learner_ends.labels(ended.ending.value).inc()
-        return ended
-
-    def _start_learner(
-        self, directory: Path, settings: Settings, must_stop: Callable[[], bool], write: str | None = None
-    ) -> LearnerExit:
-        return self._learner.run(
-            directory,
-            limits=LearnerLimits(settings.learner.silence_seconds, settings.lifecycle.round_seconds),
-            on_progress=self._hear,
-            must_stop=lambda: must_stop() or bool(self._current.called_off),
-            write=write,
-        )
-
-    def _hear(self, event: ProgressEvent) -> None:
-        self._current.hear(event)
-        self._metrics.hear(event)
-        if event.event == "begun_anew":
-            log.warning("round_begun_anew", reason=event.reason)
-        if event.event == "not_compiled":
-            log.warning("round_not_compiled", reason=event.reason)
-        if event.event == "not_saved" and not self._told_not_saved:
-            self._told_not_saved = True
-            log.warning("round_not_saved", step=event.step, reason=event.reason)
-        progress, now = self._current.progress, time.monotonic()
-        if progress is not None and now - self._told_at >= TOLD_SECONDS:
-            self._told_at = now
-            log.info(
-                "round_progress",
-                phase=progress.phase,
-                step=progress.step,
-                steps=progress.steps,
-                work=None if progress.work is None else progress.work.sentence(),
-                tokens_per_second=progress.tokens_per_second,
-                losses=event.losses,
-            )
 
     def _conclude(
         self, record: RoundRecord, directory: Path, settings: Settings, must_stop: Callable[[], bool]
@@ -262,7 +204,7 @@ class RoundRunner:
 
     def _write(self, settings: Settings, must_stop: Callable[[], bool], directory: Path, name: str) -> bool:
         self._current.phase("write")
-        return write_whole(name, partial(self._start_learner, directory, settings, must_stop, name))
+        return write_whole(name, partial(self._learner.write, directory, settings, must_stop, name))
 
     def _without_report(self, record: RoundRecord, ended: LearnerExit) -> Conclusion:
         number, directory = record.number, self._rooms.round_dir(record.number)
@@ -324,7 +266,7 @@ class RoundRunner:
         round_ = next((round_ for round_ in unfinished if round_.state is RoundState.TRAINING), None)
         if round_ is None:
             return None
-        self._told_at, self._told_not_saved = time.monotonic(), False
+        self._learner.begin()
         reason = "it was cut off, and goes on from where it was saved"
         # Under the lock that an erasure takes: it removes the directory before that, or calls the round off after.
         with self._promotion:
@@ -352,7 +294,7 @@ class RoundRunner:
                 return self._abandon(number, "it was cut off, and what its learner had saved is gone")
             record = RoundRecord.read(directory)
             self._rooms.store.rounds.advance(number, RoundState.TRAINING, detail=f"went on from step {step:,}")
-            self._tell_going_on(step, "it was cut off with the service")
+            self._learner.tell_going_on(step, "it was cut off with the service")
             return self._learn(record, directory, self._settings(), must_stop)
         except Problem as error:
             return self._fail(number, error)

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from daemon.processes.learner_process import LearnerEnding, LearnerExit
+from daemon.processes.learner import LearnerEnding, LearnerExit
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ def write_whole(name: str, run: Callable[[], LearnerExit]) -> bool:
             return True
         if ended.ending is LearnerEnding.STOPPED:
             return False
-        if ended.ending is not LearnerEnding.OUT_OF_MEMORY or ended.certain:
+        if not ended.may_go_on:
             break
         log.warning("candidate_not_written", candidate=name, reason=ended.detail)
     raise CandidateNotWritten(

@@ -13,7 +13,8 @@ class ProgressEvent:
     """One line of the learner's progress; what an event does not tell is empty or None.
 
     Attributes:
-        event: `phase`, `work`, `step`, `alive`, `start`, `goes_on`, `saved`, `not_saved`, `candidate`, `done`, ….
+        event: `phase`, `work`, `step`, `alive`, `start`, `goes_on`, `saved`, `not_saved`, `candidate`, `done`, …; of
+            who runs the learner `waits` (for what, says the reason) and `runs`.
         seconds: since the learner began.
         name: of the phase that begins, or of the candidate.
         unit: what the phase's work is counted in; empty where it cannot be counted.

@@ -27,7 +27,7 @@ from daemon.control.within_daemon import LiveControl
 from daemon.lifecycle.supervised_threads import Health, State
 from daemon.metrics import DaemonMetrics
 from daemon.page.app import with_page
-from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerProcess
+from daemon.processes.learner import Learner, LearnerEnding, LearnerExit
 from daemon.processes.serving_process import ServingStatus
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger
@@ -91,7 +91,7 @@ class StoryLearner:
         self.last: dict[str, float] = {}
 
     def run(self, directory: Path, **_: Any) -> LearnerExit:
-        """As `LearnerProcess.run`."""
+        """As `Learner.run`."""
         self._clock.now += 7 * MINUTE
         given = read_round(directory)
         report = self._untrained(given) if self.strange else self._trained(given)
@@ -239,7 +239,7 @@ class Story:
         runner = RoundRunner(
             self.rooms,
             settings=lambda: self.settings,
-            learner=cast("LearnerProcess", self.learner),
+            learner=cast("Learner", self.learner),
             current=self.current,
             metrics=DaemonMetrics(CollectorRegistry()),
             promotion=threading.RLock(),

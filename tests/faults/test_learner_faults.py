@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from checkpoints.generation_store import Published
-from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits
+from daemon.processes.learner_process import LearnerProcess
 from daemon.rounds.out_of_memory import MicroBatchLimits
 from learner.__main__ import main
 from learner.directory.report import Outcome, read_report

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from checkpoints.generation_store import Published
-from daemon.processes.learner_process import LearnerEnding, LearnerLimits, LearnerProcess
+from daemon.processes.learner import LearnerEnding, LearnerLimits
+from daemon.processes.learner_process import LearnerProcess
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import Outcome, read_report
 from learner.directory.round_directory import CANDIDATES, PROGRESS, REPORT

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from checkpoints.files.durable_writes import DurableStep
 from checkpoints.load import load_model
 from daemon.control.without_daemon import StoreControl
-from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerProcess
+from daemon.processes.learner import Learner, LearnerEnding, LearnerExit
 from daemon.rounds.conclusion import Conclusion
 from daemon.rounds.pointer_repair import reconcile_pointer
 from daemon.rounds.runner import RoundRunner
@@ -51,7 +51,7 @@ class InThisProcess:
         self._then = then
 
     def run(self, directory: Path, **_: object) -> LearnerExit:
-        """As `LearnerProcess.run`."""
+        """As `Learner.run`."""
         run_round(directory)
         self._then()
         return LearnerExit(LearnerEnding.FINISHED, "", 0.0)
@@ -62,7 +62,7 @@ def runner(here: World, learner: object) -> RoundRunner:
     return RoundRunner(
         here.rooms,
         settings=lambda: here.settings,
-        learner=cast("LearnerProcess", learner),
+        learner=cast("Learner", learner),
         current=here.current,
         metrics=here.metrics,
         promotion=here.promotion,

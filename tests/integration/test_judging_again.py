@@ -7,7 +7,8 @@ from typing import cast
 import pytest
 
 from checkpoints.files.durable_writes import sha256_of
-from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerProcess
+from daemon.processes.learner import Learner, LearnerEnding, LearnerExit
+from daemon.processes.learner_process import LearnerProcess
 from daemon.rounds.begin_or_wait import Ask, Trigger
 from daemon.rounds.conclusion import Conclusion
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
@@ -35,7 +36,7 @@ class InThisProcess:
     """The real job without the seconds that the start of a process takes."""
 
     def run(self, directory: Path, **_: object) -> LearnerExit:
-        """As `LearnerProcess.run`."""
+        """As `Learner.run`."""
         run_round(directory)
         return LearnerExit(LearnerEnding.FINISHED, "", 0.0)
 
@@ -45,7 +46,7 @@ def run(here: World, learner: object, ask: Ask) -> Conclusion:
     runner = RoundRunner(
         here.rooms,
         settings=lambda: here.settings,
-        learner=cast("LearnerProcess", learner),
+        learner=cast("Learner", learner),
         current=here.current,
         metrics=here.metrics,
         promotion=here.promotion,

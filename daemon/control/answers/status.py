@@ -77,6 +77,7 @@ class RoundStanding(TypedDict):
     Attributes:
         phase: what it does now, one of `ROUND_PHASES`.
         gone_on_from: the step that its learner went on from, as an earlier one was cut off; 0 where none was.
+        waits_for: what its learner waits for before it runs, a node with a GPU for example; else empty.
         work: how much of that is done; None where it cannot be counted.
         begun_at: unix seconds.
         reason: why it began, a sentence.
@@ -89,6 +90,7 @@ class RoundStanding(TypedDict):
     step: int
     steps: int
     gone_on_from: int
+    waits_for: str
     work: PhaseStanding | None
     begun_at: float
     reason: str

@@ -18,6 +18,7 @@ def describe_phase(current: RoundStanding) -> str:
     """What the round in progress does now, how much of how much of that is done, and when it ends."""
     steps = f", step {current['step']:,} of {current['steps']:,}" if current.get("steps") else ""
     steps += f" (went on from step {since:,})" if (since := current.get("gone_on_from", 0)) else ""
+    steps += f", waits for {what}" if (what := current.get("waits_for", "")) else ""
     work = current.get("work")
     return f"{current['phase']}{steps}{'' if work is None else f', {PhaseWork(**work).sentence()}'}"
 

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore
 from daemon.metrics import DaemonMetrics
-from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.processes.learner import Learner, LearnerEnding, LearnerExit, LearnerLimits
 from daemon.rounds.begin_or_wait import Ask, Trigger
 from daemon.rounds.conclusion import Conclusion
 from daemon.rounds.current import CurrentRound
@@ -57,7 +57,7 @@ class InThisProcess:
         must_stop: Callable[[], bool],
         write: str | None = None,
     ) -> LearnerExit:
-        """As `LearnerProcess.run`."""
+        """As `Learner.run`."""
         if self._mode == "hang":
             wait_until(must_stop)
             return LearnerExit(LearnerEnding.STOPPED, "told to stop", 0.0)
@@ -89,12 +89,12 @@ class World:
         """The store."""
         return self.rooms.store
 
-    def runner(self, mode: str = "good") -> RoundRunner:
+    def runner(self, mode: str = "good", learner: object | None = None) -> RoundRunner:
         """A runner with a stand-in learner; see `tests/fake_learner.py`."""
         return RoundRunner(
             self.rooms,
             settings=lambda: self.settings,
-            learner=cast("LearnerProcess", InThisProcess(mode)),
+            learner=cast("Learner", learner or InThisProcess(mode)),
             current=self.current,
             metrics=self.metrics,
             promotion=self.promotion,

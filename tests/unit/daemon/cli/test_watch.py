@@ -38,6 +38,7 @@ ROUND = {
     "step": 40,
     "steps": 100,
     "gone_on_from": 0,
+    "waits_for": "",
     "work": {"done": 40, "of": 100, "unit": "steps", "seconds_left": 180.0},
     "begun_at": 0.0,
     "reason": "40 samples are fresh",

@@ -9,7 +9,8 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.processes.learner import LearnerEnding, LearnerExit, LearnerLimits
+from daemon.processes.learner_process import LearnerProcess
 from learner.directory.progress_event import ProgressEvent
 from tests.disks import files_limited
 from tests.harness import wait_until

@@ -56,6 +56,18 @@ def test_how_much_of_a_phase_is_done_is_known_until_the_next() -> None:
     assert current.progress.work is None
 
 
+def test_what_its_learner_waits_for_is_known_until_it_runs() -> None:
+    """Or until the next phase, where nobody said that it runs."""
+    current = CurrentRound()
+    current.begin(4, now=100.0)
+    for ends in ({"event": "runs"}, {"event": "phase", "name": "load"}):
+        hear(current, {"event": "waits", "reason": "a node: 0/3 nodes are available"})
+        assert current.progress is not None
+        assert current.progress.waits_for == "a node: 0/3 nodes are available"
+        hear(current, ends)
+        assert current.progress.waits_for == ""
+
+
 def test_only_the_round_that_is_meant_is_called_off() -> None:
     """Another number, or no round, is not called off; the next round begins uncalled."""
     current = CurrentRound()

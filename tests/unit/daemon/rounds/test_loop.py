@@ -51,6 +51,34 @@ def test_a_round_whose_learner_runs_long_is_not_stuck(here: World) -> None:
         wait_until(lambda: here.store.rounds.read(1).state == "abandoned")
 
 
+def test_no_round_is_touched_while_a_learner_of_an_earlier_life_runs(here: World) -> None:
+    """It may still write into a round's directory: the loop tries again until all have ended."""
+    troubles = [OSError("nobody can tell"), OSError("still there")]
+
+    def end_leftovers(_: object) -> bool:
+        assert here.store.rounds.listed() == []
+        if troubles:
+            raise troubles.pop()
+        return True
+
+    asks, shutdown = Asks(), Shutdown(grace_seconds=10, round_grace_seconds=0)
+    loop = RoundsLoop(
+        here.rooms,
+        here.runner(),
+        asks,
+        here.current,
+        settings=lambda: here.settings,
+        shutdown=shutdown,
+        end_leftovers=end_leftovers,
+    )
+    part = Part("rounds", loop.run, backoff=Backoff(0.01, 0.01), stuck_seconds=STUCK_SECONDS, vital=False)
+    asks.add(BY_HAND)
+    with Supervisor([part], seconds_left=shutdown.seconds_left):
+        wait_until(lambda: [one.state for one in here.store.rounds.listed()] == [RoundState.ACCEPTED])
+        shutdown.begin()
+    assert troubles == []
+
+
 def decided(here: World, *, later: float = 0.0, asked: Ask | None = None) -> Decision:
     """What the loop does so many seconds after the rounds that were run, which take no time."""
     asks = Asks()

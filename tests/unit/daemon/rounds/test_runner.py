@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from structlog.contextvars import merge_contextvars
@@ -16,9 +16,10 @@ from checkpoints.generation_store import GenerationStore
 from daemon.control.facts import status
 from daemon.control.facts.rounds import round_line
 from daemon.control.without_daemon import StoreControl
-from daemon.processes.learner_process import LearnerExit
+from daemon.processes.learner import Learner, LearnerExit
 from daemon.rounds.begin_or_wait import Ask, Trigger, approval
 from daemon.rounds.best_so_far import known_scores
+from daemon.rounds.cut_off.round_learner import RoundLearner
 from daemon.rounds.directories import prune_directories
 from daemon.rounds.inputs import expected_way, history, scores_taken
 from daemon.rounds.pointer_repair import reconcile_pointer
@@ -398,7 +399,9 @@ def test_a_round_cut_off_at_one_sequence_stays_there(here: World) -> None:
 def cut_off_in_training(here: World, runner: RoundRunner) -> RoundRunner:
     """Let the daemon end with its learner in the next round; returns the next daemon's runner, recovered."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_learner", EndsWithTheService())
+        patch.setattr(
+            runner, "_learner", RoundLearner(cast("Learner", EndsWithTheService()), here.current, here.metrics)
+        )
         with pytest.raises(Cut):
             runner.run(BY_HAND, "a test", must_stop=lambda: False)
     here.current.end()
@@ -412,7 +415,7 @@ class EndsWithTheService:
     """A learner that begins and then takes the daemon with it."""
 
     def run(self, directory: Path, **_: object) -> LearnerExit:
-        """As `LearnerProcess.run`."""
+        """As `Learner.run`."""
         (directory / PROGRESS).touch()
         raise Cut
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.processes.learner_process import LearnerEnding, LearnerExit
+from daemon.processes.learner import LearnerEnding, LearnerExit
 from daemon.rounds.begin_or_wait import Ask, Trigger
 from daemon.rounds.runner import RoundRunner
 from daemon.rounds.whole_candidate import MOST_TRIES, CandidateNotWritten, write_whole
@@ -36,7 +36,7 @@ class Interrupted(InThisProcess):
         self._what: Callable[[], LearnerExit] | None = what
 
     def run(self, directory: Path, *, write: str | None = None, **more: Any) -> LearnerExit:
-        """As `LearnerProcess.run`."""
+        """As `Learner.run`."""
         if write is not None and self._what is not None:
             what, self._what = self._what, None
             return what()
@@ -45,9 +45,7 @@ class Interrupted(InThisProcess):
 
 def interrupted(here: World, what: Callable[[], LearnerExit], mode: str = "large_good") -> RoundRunner:
     """A runner whose learner is interrupted while it writes."""
-    runner = here.runner(mode)
-    vars(runner)["_learner"] = Interrupted(mode, what)
-    return runner
+    return here.runner(learner=Interrupted(mode, what))
 
 
 def whole(here: World, number: int = 1) -> list[str]:

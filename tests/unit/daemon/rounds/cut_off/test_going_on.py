@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 from checkpoints.manifest import ListedFile
 from daemon.control.facts.words import describe_phase
 from daemon.control.without_daemon import StoreControl
-from daemon.processes.learner_process import LearnerEnding, LearnerExit, LearnerLimits, LearnerProcess
+from daemon.processes.learner import Learner, LearnerEnding, LearnerExit, LearnerLimits
 from daemon.rounds.conclusion import Conclusion
 from daemon.rounds.cut_off.going_on import MOST_TIMES, GoneOn, note_going_on, note_stopped
+from daemon.rounds.cut_off.round_learner import MOST_ANEW, RoundLearner
 from daemon.rounds.directories import erase_directories, prune_directories
 from daemon.rounds.runner import RoundRunner
 from learner.directory.progress_event import ProgressEvent
@@ -24,6 +25,7 @@ from tests.unit.daemon.rooms import BY_HAND, DRY, InThisProcess, World, world
 KILLED = LearnerExit(LearnerEnding.OUT_OF_MEMORY, "killed by signal 9", 1.0, certain=False)
 FOR_MEMORY = LearnerExit(LearnerEnding.OUT_OF_MEMORY, "out of memory", 1.0)
 STOPPED = LearnerExit(LearnerEnding.STOPPED, "the service is stopping", 1.0)
+LOST = LearnerExit(LearnerEnding.LOST, "its pod was evicted", 1.0)
 CRASHED = LearnerExit(LearnerEnding.CRASHED, "the learner ended with status 1", 1.0)
 
 
@@ -57,7 +59,7 @@ class Lives:
         must_stop: Callable[[], bool],
         write: str | None = None,
     ) -> LearnerExit:
-        """As `LearnerProcess.run`."""
+        """As `Learner.run`."""
         assert write is None, "it writes its candidates itself"
         self.micro_batches.append(read_spec(directory).recipe.micro_batch)
         if not self._lives:
@@ -83,9 +85,7 @@ def save(directory: Path, steps: int) -> None:
 
 def runner_of(here: World, learner: Lives) -> RoundRunner:
     """A runner with this learner."""
-    runner = here.runner()
-    runner._learner = cast("LearnerProcess", learner)
-    return runner
+    return here.runner(learner=learner)
 
 
 def run(here: World, learner: Lives) -> Conclusion:
@@ -124,6 +124,25 @@ def test_one_that_ends_at_the_same_place_is_tried_with_fewer_rows(here: World) -
     assert run(here, learner).state is RoundState.ACCEPTED
     full = here.settings.learner.recipe.micro_batch
     assert learner.micro_batches == [full, full, full // 2, full // 4]
+
+
+def test_one_that_lost_its_machine_goes_on_as_it_was(here: World) -> None:
+    """With the same rows in a pass, and anew where nothing was saved; memory is not suspected."""
+    learner = Lives([(0, LOST), (10, LOST), (0, LOST)])
+    with capture_logs() as logs:
+        assert run(here, learner).state is RoundState.ACCEPTED
+    assert len(set(learner.micro_batches)) == 1
+    assert here.store.rounds.too_large() == []
+    events = [line["event"] for line in logs if line["event"] in ("round_goes_on", "round_begins_anew")]
+    assert events == ["round_begins_anew", "round_goes_on", "round_begins_anew"]
+
+
+def test_one_that_loses_its_machine_for_ever_fails_its_round(here: World) -> None:
+    """After a bounded number of tries, with the reason."""
+    learner = Lives([(0, LOST)] * 10)
+    assert run(here, learner).state is RoundState.FAILED
+    assert len(learner.micro_batches) == 1 + MOST_ANEW
+    assert here.store.rounds.read(1).detail == "its pod was evicted"
 
 
 def test_a_learner_that_crashes_fails_its_round_and_leaves_no_save(here: World) -> None:
@@ -255,13 +274,13 @@ def test_where_it_went_on_from_is_shown(here: World) -> None:
 
 def test_a_save_that_the_disk_refuses_is_logged_once_and_counted(here: World) -> None:
     """And so is that a round began anew."""
-    runner = here.runner()
+    learner = RoundLearner(cast("Learner", Lives([])), here.current, here.metrics)
     with capture_logs() as logs:
         for event in (
             ProgressEvent("not_saved", step=3, reason="No space left"),
             ProgressEvent("not_saved", step=9, reason="No space left"),
             ProgressEvent("begun_anew", reason="it is damaged"),
         ):
-            runner._hear(event)
+            learner._hear(event)
     assert [line["event"] for line in logs] == ["round_not_saved", "round_begun_anew"]
     assert here.metric("riverkeep_round_saves_total", outcome="failed") == 2
