@@ -17,6 +17,7 @@ from memory.intake import held_out_share
 from memory.intake.records import Appended
 from memory.ledger import draw
 from memory.samples import ages, counters, offsets, reading
+from memory.samples.offsets import TopicPosition
 from memory.samples.reading import FreshLabel
 from memory.samples.records import AgeCount, Counts, Sample
 from memory.settings import MemorySettings
@@ -92,6 +93,10 @@ class Store(Closing):
     def offsets_of(self, topic: str, number: int) -> dict[str, int]:
         """The offset to read next of each incarnation of a topic's partition that the store has seen."""
         return self.file.read(offsets.offsets_of, topic, number)
+
+    def topic_positions(self, limit: int = 10_000) -> list[TopicPosition]:
+        """How far each partition of a topic has been read, in the order of their names."""
+        return self.file.read(offsets.topic_positions, limit)
 
     def knows(self, topic: str) -> bool:
         """Whether any partition of a topic was ever seen."""

@@ -14,6 +14,9 @@ class Oversized:
     beginning: bytes
     value_bytes: int
 
+    def __len__(self) -> int:
+        return self.value_bytes
+
 
 Row = tuple[int, int, bytes | None, bytes | Oversized | None]
 """A record: offset, timestamp in milliseconds (-1: none), key, value."""
@@ -39,6 +42,7 @@ class Chunk:
         next_offset: the offset that comes after the chunk.
         bad: batches among them that cannot be read.
         headers: by offset, of the records that have any: the bytes behind their values.
+        packed: the compression in which so many records, in their order, were sent: see `Arrived.packed`.
         damaged: the batch at `next_offset`, when it does not match its checksum: reading it again may help.
         size: bytes of all records, decompressed.
     """
@@ -49,5 +53,6 @@ class Chunk:
     rows: list[Row] = field(default_factory=list)
     bad: list[UnreadableBatch] = field(default_factory=list)
     headers: dict[int, bytes] = field(default_factory=dict)
+    packed: list[tuple[str, int]] = field(default_factory=list)
     damaged: UnreadableBatch | None = None
     size: int = 0

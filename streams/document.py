@@ -1,7 +1,8 @@
 """What a stream hands over: documents, dead letters, gaps, and how far each partition has been read."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -198,6 +199,49 @@ class Gap:
     reason: str
 
 
+class RecordForm(StrEnum):
+    """What a record was written as. Values are part of answers: never rename one.
+
+    Of a record that is no document it is what its beginning tells.
+    """
+
+    TEXT = "text"
+    JSON_TEXT = "json_text"
+    JSON_MESSAGES = "json_messages"
+    JSON_PAIR = "json_pair"
+    AVRO = "avro"
+    PROTOBUF = "protobuf"
+    JSON_SCHEMA = "json_schema"
+    FRAMED = "framed"
+    """By a schema registry's client, and nobody can tell by which kind of schema."""
+    GLUE = "glue"
+    """By a client of AWS Glue's schema registry."""
+    JSON = "json"
+    """JSON of which no document came."""
+    COMPRESSED = "compressed"
+    """By who wrote the value, not by Kafka's producer."""
+    OTHER_ENCODING = "other_encoding"
+    """Text that is not UTF-8."""
+    NO_VALUE = "no_value"
+    OTHER = "other"
+
+
+@dataclass(slots=True)
+class Arrived:
+    """How much came of a partition, and written as what; of a batch it changes no more.
+
+    Attributes:
+        value_bytes: of the records' values, as their producer wrote them.
+        documents, dead_letters: how many, by what they were written as.
+        packed: records by the compression that their producer sent them in: `none`, `gzip`, `snappy`, `lz4`, `zstd`.
+    """
+
+    value_bytes: int = 0
+    documents: Counter[RecordForm] = field(default_factory=Counter)
+    dead_letters: Counter[RecordForm] = field(default_factory=Counter)
+    packed: Counter[str] = field(default_factory=Counter)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one poll brought.
@@ -205,6 +249,7 @@ class Batch:
     Attributes:
         next_offsets: for each partition in the batch, the offset to read next once the batch is durable.
         erasures: tombstones of topics that erase by them; each is a dead letter too.
+        arrived: how much came of each partition; of what no stream brought nothing is told.
     """
 
     documents: tuple[Document, ...]
@@ -213,6 +258,7 @@ class Batch:
     next_offsets: Mapping[Partition, int]
     erasures: tuple[Erasure, ...] = ()
     opinions: tuple[Opinion, ...] = ()
+    arrived: Mapping[Partition, Arrived] = field(default_factory=dict)
 
 
 def partition_name(partition: Partition) -> str:

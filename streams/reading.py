@@ -1,11 +1,13 @@
 """What was fetched from a partition becomes documents, dead letters and gaps; the parts become a batch."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from streams.chunk import Chunk, Oversized, UnreadableBatch
+from streams.chunk import Chunk, Oversized, Row, UnreadableBatch
 from streams.decoding import times
 from streams.decoding.decode import Decoder
 from streams.document import (
+    Arrived,
     Batch,
     DeadLetter,
     Document,
@@ -14,6 +16,7 @@ from streams.document import (
     GapReason,
     Partition,
     Reason,
+    RecordForm,
     Rejection,
     key_text,
 )
@@ -37,6 +40,7 @@ class PartitionRead:
 
     Attributes:
         size: bytes of the records.
+        arrived: how much that is, and written as what.
     """
 
     partition: Partition
@@ -47,6 +51,7 @@ class PartitionRead:
     erasures: list[Erasure] = field(default_factory=list)
     records: int = 0
     size: int = 0
+    arrived: Arrived = field(default_factory=Arrived)
 
 
 @dataclass(slots=True)
@@ -82,7 +87,10 @@ class PartitionReader:
             go on.
         """
         self.waits = ""
+        known = len(part.documents)
         stopped = self._decode(chunk, part, now)
+        rows = chunk.rows if stopped is None else [row for row in chunk.rows if row[0] < stopped]
+        self._note_arrived(part, part.documents[known:], rows, chunk.packed)
         for bad in chunk.bad:
             # Those behind the record that waits come again with it.
             if stopped is None or bad.first < stopped:
@@ -109,6 +117,7 @@ class PartitionReader:
                 detail = f"{value.value_bytes} bytes are more than max_record_bytes"
                 size = value.value_bytes
                 why = Reason.TOO_LARGE, detail
+                part.arrived.dead_letters[self.decoder.form_of_refused(value.beginning)] += 1
                 self._bury(part, offset, why, key, value.beginning, size, now, chunk.headers.get(offset))
                 continue
             # Nearly all are milliseconds, and for each record a call costs more than a comparison.
@@ -126,8 +135,32 @@ class PartitionReader:
                     part.erasures.append(Erasure(partition, offset, whose))
                 headers = chunk.headers.get(offset)
                 why = _explain_by_headers(decoded, headers) if headers else decoded
+                part.arrived.dead_letters[self.decoder.form_of_refused(value or b"")] += 1
                 self._bury(part, offset, why, key, value or b"", size, now, headers)
         return None
+
+    def _note_arrived(
+        self, part: PartitionRead, documents: Sequence[Document], rows: Sequence[Row], packed: Iterable[tuple[str, int]]
+    ) -> None:
+        """Count what was read; dead letters are counted as they are buried."""
+        arrived, usual = part.arrived, self.decoder.usual_form
+        arrived.value_bytes += sum([len(row[3] or b"") for row in rows])
+        left = len(rows)
+        for codec, number in packed:
+            arrived.packed[codec] += min(number, left)
+            left -= min(number, left)
+        framed = {}
+        if self.decoder.reads_framed:
+            # No other value of a document begins with a zero.
+            values = [(row[0], row[3]) for row in rows if isinstance(row[3], bytes) and row[3][:1] == b"\0"]
+            framed = {offset: self.decoder.form_of_framed(value) or RecordForm.FRAMED for offset, value in values}
+        if framed:
+            arrived.documents.update(framed[each.offset] for each in documents if each.offset in framed)
+            documents = [each for each in documents if each.offset not in framed]
+        chats = sum([each.turns is not None for each in documents]) if usual is RecordForm.JSON_TEXT else 0
+        for form, number in ((usual, len(documents) - chats), (RecordForm.JSON_MESSAGES, chats)):
+            if number:
+                arrived.documents[form] += number
 
     def _bury(  # noqa: PLR0917  # one call for each dead letter, with all its parts
         self,
@@ -153,6 +186,7 @@ class PartitionReader:
 
     def _give_up(self, bad: UnreadableBatch, part: PartitionRead, now: float) -> None:
         why = Reason.UNDECODABLE_BATCH, f"offsets {bad.first} to {bad.last}: {bad.detail}"
+        part.arrived.dead_letters[RecordForm.OTHER] += 1
         self._bury(part, bad.first, why, None, bad.beginning, bad.batch_bytes, now)
         part.gaps.append(Gap(self.partition, bad.first, bad.last, GapReason.UNDECODABLE_BATCH))
         # A letter needs its record: the budget for dead letters looks at their share.
@@ -214,4 +248,5 @@ class BatchBuilder:
             gaps=tuple(gap for part in parts for gap in part.gaps),
             next_offsets={part.partition: part.next_offset for part in parts},
             erasures=tuple(erasure for part in parts for erasure in part.erasures),
+            arrived={part.partition: part.arrived for part in parts},
         )

@@ -11,7 +11,7 @@ from daemon.errors import BadRequest
 
 FACTS: Final = (
     "status", "rounds", "round", "explain_round", "generations", "diff_generations", "serving", "memory",
-    "next_draw", "gaps", "trace", "audit",
+    "next_draw", "streams", "gaps", "trace", "audit",
 )  # fmt: skip
 """None tells what documents say: whoever writes to a topic could speak to an assistant that reads it."""
 CHANGES: Final = (

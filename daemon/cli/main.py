@@ -25,6 +25,7 @@ COMMANDS = {
     "serve": "service:serve",
     "status": "status:status",
     "watch": "status:watch",
+    "streams": "status:streams",
     "round": "rounds:round_",
     "explain": "look_back:explain",
     "trace": "look_back:trace",

@@ -122,6 +122,7 @@ OPERATIONS: Final = (
     _get(Control.diff_generations, "/generations/{number}/diff/{other}", given.TwoGenerations),
     _change(Control.rollback, "/rollback", given.TargetGeneration),
     _get(Control.serving, "/serving"),
+    _get(Control.streams, "/streams"),
     _get(Control.memory, "/memory"),
     _get(Control.next_draw, "/memory/next-draw"),
     _get(Control.gaps, "/memory/gaps", given.NewestFirst),

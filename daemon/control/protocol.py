@@ -44,6 +44,7 @@ from daemon.control.answers.rounds import (
 from daemon.control.answers.serving import ServingAnswer
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
+from daemon.control.answers.streams import StreamsAnswer
 from daemon.control.answers.traces import TraceAnswer
 from memory.samples.records import KeyHash
 
@@ -100,6 +101,9 @@ class Control(Protocol):
 
     def serving(self) -> ServingAnswer:
         """What serves since when, how it answers by the serving process's own count, and what is watched in traffic."""
+
+    def streams(self) -> StreamsAnswer:
+        """How reading gets on: lag, rates and forms by partition and topic, and which offsets never came."""
 
     def memory(self) -> MemoryAnswer:
         """What is kept: samples and tokens by role and source, aside by round, dead letters by reason."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import RefusedSettings
+from daemon.ingestion.arrivals import ArrivedSoFar
 from daemon.lifecycle.supervised_threads import Health
 from daemon.processes.serving_process import ServingStatus
 from streams.document import Partition
@@ -28,6 +29,9 @@ class IngestView(Protocol):
 
     def paused_partitions(self) -> Mapping[Partition, str]:
         """Partitions that are paused by themselves, and why."""
+
+    def arrived(self) -> ArrivedSoFar:
+        """What this process has stored since it began, and lately."""
 
     def resume(self, partition: str | None) -> list[str]:
         """Read on where a flood of dead letters paused (None: everywhere); which partitions that concerns."""

@@ -33,9 +33,11 @@ from daemon.control.answers.status import (
     ServingStanding,
     StatusAnswer,
 )
+from daemon.control.answers.streams import StreamsAnswer
 from daemon.control.bounds import ROUND_ENDS_WITHIN_S
 from daemon.control.facts import explained, people
 from daemon.control.facts.status import status_without_store
+from daemon.control.streams_facts import streams_answer
 from daemon.control.views import Views
 from daemon.control.without_daemon import StoreControl
 from daemon.errors import Refused, UnknownThing
@@ -301,6 +303,11 @@ class LiveControl(StoreControl):
     def serving(self) -> ServingAnswer:
         facts = {} if self._views.serving is None else self._views.serving().facts
         return self._serving_answer(facts, self._views.serving_metrics())
+
+    @override
+    def streams(self) -> StreamsAnswer:
+        ingest = self._views.ingest
+        return streams_answer(self._store, self._ingest(), None if ingest is None else ingest.arrived())
 
     def _round_in_progress(self) -> RoundStanding | None:
         progress = self._current.progress

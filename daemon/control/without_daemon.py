@@ -38,6 +38,7 @@ from daemon.control.answers.rounds import (
 from daemon.control.answers.serving import ServingAnswer
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
+from daemon.control.answers.streams import StreamsAnswer
 from daemon.control.asker import whose_word
 from daemon.control.facts import feedback, kept, next_draw, people, rounds, status
 from daemon.control.facts.audit import audit_line
@@ -46,6 +47,7 @@ from daemon.control.facts.labels import waiting_labels
 from daemon.control.facts.undecided import why_not_decided
 from daemon.control.looking_back import StoreLooks, store_errors
 from daemon.control.serving_facts import serving_answer
+from daemon.control.streams_facts import streams_answer
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
 from daemon.ingestion.feedback_drain import drain_feedback
@@ -135,6 +137,10 @@ class StoreControl(StoreLooks):
         watched = self._store.canaries.watched()
         canary = None if watched is None else canary_line(watched)
         return serving_answer(self.status()["serving"], facts, exposition, self._store.audit.swaps(), canary)
+
+    @override
+    def streams(self) -> StreamsAnswer:
+        return streams_answer(self._store, None, None)
 
     @override
     def memory(self) -> MemoryAnswer:

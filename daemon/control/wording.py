@@ -30,6 +30,23 @@ CHECKS: Final = {
     "majority": "vs the most frequent label",
     "balanced_majority": "balanced accuracy, to always answering alike",
 }
+FORMS: Final = {
+    "text": "plain text",
+    "json_text": "JSON with a text",
+    "json_messages": "JSON with messages of a chat",
+    "json_pair": "JSON with an input and its target",
+    "avro": "Avro, by the schema registry",
+    "protobuf": "Protobuf, by the schema registry",
+    "json_schema": "JSON by a schema of the registry",
+    "framed": "framed by a registry's client",
+    "glue": "framed by AWS Glue's client",
+    "json": "JSON, not understood",
+    "compressed": "compressed by its writer",
+    "other_encoding": "text that is not UTF-8",
+    "no_value": "without a value",
+    "other": "something else",
+}
+"""What records are written as, by `streams.document.RecordForm`."""
 DROPS: Final = {"accuracy": "accuracy lost", "f1": "macro-F1 lost", "skill": "right answers lost"}
 VERSUS: Final = {
     "parent": "vs parent",
@@ -110,3 +127,18 @@ def span_words(spans: Sequence[Sequence[int]], most: int = 8) -> str:
     """Ranges of offsets, each a first and a last; of many the first."""
     words = ", ".join(f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in spans[:most])
     return words + (f" and {len(spans) - most:,} more ranges" if len(spans) > most else "")
+
+
+def rate(number: int, seconds: float) -> str:
+    """How many come a second, in words: `0/s`, `0.02/s`, `3.4/s`, `1,200/s`."""
+    each = number / max(seconds, 1e-9)
+    return f"{each:,.0f}/s" if each >= 10 or not number else f"{each:.2g}/s"
+
+
+def bytes_rate(size: int, seconds: float) -> str:
+    """How many bytes come a second, in words."""
+    each = size / max(seconds, 1e-9)
+    for unit, of in (("MB", 1e6), ("kB", 1e3)):
+        if each >= of:
+            return f"{each / of:,.1f} {unit}/s"
+    return f"{each:,.0f} B/s"

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from daemon.ingestion.arrivals import ArrivalCounter, ArrivedSoFar
 from daemon.ingestion.flood_sentence import flood_sentence, flooded
 from daemon.lifecycle.supervised_threads import Part, State
 from memory.intake.records import Appended
@@ -132,6 +133,7 @@ class Ingest:
         self._why_full = why_full
         self._keep_unpublished = keep_unpublished
         self._monotonic = monotonic
+        self._arrivals = ArrivalCounter(monotonic=monotonic)
         self._full: Full | None = None
         self._evicted = 0
         self._evictions_told_at = float("-inf")
@@ -163,6 +165,10 @@ class Ingest:
         """Partitions that are paused by themselves, and why."""
         source = self._source
         return {} if source is None else source.paused_partitions()
+
+    def arrived(self) -> ArrivedSoFar:
+        """What this process has stored since it began, and lately, whichever source brought it."""
+        return self._arrivals.so_far()
 
     def resume(self, partition: str | None) -> list[str]:
         """Let the loop read on in a partition (`topic/number`) that paused by itself, or in all of them.
@@ -241,6 +247,7 @@ class Ingest:
         if batch is None:
             return
         appended = self._store.append(batch, keep_unpublished=self._keep_unpublished)
+        self._arrivals.count(batch, appended)
         # After the store has it: who goes by the group's offsets must not count what could still be lost.
         source.acknowledge(batch)
         self._tell_of_evictions(appended.dead_letters_evicted)

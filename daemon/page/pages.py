@@ -29,16 +29,16 @@ from daemon.page.views.knowledge import knowledge_view
 from daemon.page.views.memory import memory_view
 from daemon.page.views.needs import held_text_view, needs_view
 from daemon.page.views.now import LATEST, now_view
-from daemon.page.views.records import dead_letter_row, dead_letters_view, streams_view
+from daemon.page.views.records import dead_letter_row, dead_letters_view
 from daemon.page.views.round import round_view
 from daemon.page.views.rounds import rounds_view
 from daemon.page.views.serving import serving_view
+from daemon.page.views.streams import streams_view
 from daemon.page.views.trace import TraceView, nothing_traced, trace_view
 from memory.errors import StoreError
 
 HELD_SHOWN: Final = 10
 """Rounds whose verdict is looked up for what they set aside."""
-GAPS_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def _dead_letter(asked: PageAsked) -> object:
 
 
 def _streams(asked: PageAsked) -> object:
-    return streams_view(asked.status, asked.control.memory(), asked.control.gaps(limit=GAPS_SHOWN))
+    return streams_view(asked.control.streams(), asked.control.memory())
 
 
 def _memory(asked: PageAsked) -> object:
@@ -279,7 +279,14 @@ PAGES: Final = (
         command="riverkeep generations --diff {number} {other}",
     ),
     PageLine(
-        "/streams", "/streams", "streams.html", "Streams", _streams, operation="memory", command="riverkeep memory"
+        "/streams",
+        "/streams",
+        "streams.html",
+        "Streams",
+        _streams,
+        operation="streams",
+        command="riverkeep streams",
+        is_live=True,
     ),
     PageLine(
         "/memory",

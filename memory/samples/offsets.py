@@ -48,6 +48,42 @@ def offsets_of(tx: Connection, topic: str, number: int) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
+@dataclass(frozen=True, slots=True)
+class TopicPosition:
+    """How far a topic's partition has been read.
+
+    Attributes:
+        next_offset: the offset to read next, of the incarnation that was read last.
+        moved_at: when that changed last, unix seconds.
+        gap_offsets: offsets that never came, of those gaps that are kept.
+    """
+
+    topic: str
+    number: int
+    next_offset: int
+    moved_at: float
+    gap_offsets: int
+
+
+def topic_positions(tx: Connection, limit: int) -> list[TopicPosition]:
+    """How far partitions of topics have been read, in the order of their names; of files and feedback nothing."""
+    rows = tx.execute(
+        "SELECT topic, number, next_offset, moved_at FROM streams AS one WHERE topic NOT GLOB 'file:*' "
+        "AND topic NOT GLOB 'stdin:*' AND topic NOT GLOB '(*' AND id = (SELECT id FROM streams WHERE topic = one.topic "
+        "AND number = one.number ORDER BY moved_at DESC, id DESC LIMIT 1) ORDER BY topic, number LIMIT ?",
+        (limit,),
+    ).fetchall()
+    missing = tx.execute(
+        "SELECT topic, number, sum(last - first + 1) FROM gaps JOIN streams ON streams.id = gaps.stream "
+        "GROUP BY topic, number"
+    ).fetchall()
+    gaps = {(topic, number): int(offsets) for topic, number, offsets in missing}
+    return [
+        TopicPosition(topic, number, next_offset, moved_at, gaps.get((topic, number), 0))
+        for topic, number, next_offset, moved_at in rows
+    ]
+
+
 def numbers_of(tx: Connection, topics: Iterable[str]) -> dict[int, str]:
     """The number of each partition of these topics that was seen, with its topic."""
     return {

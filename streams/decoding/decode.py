@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import orjson
 
 from streams.chats import INPUT, TARGET, Message, join
-from streams.decoding import field_values, framing, json_records, several_labels, times, unknown_label
+from streams.decoding import field_values, forms, framing, json_records, several_labels, times, unknown_label
 from streams.decoding.fields import MISSING, Field, behind
 from streams.decoding.messages import read_chat
 from streams.decoding.needs import TEXT_ALONE, RecordNeeds
 from streams.decoding.several_labels import LabelSet
 from streams.decoding.times import EARLIEST, LATEST
-from streams.document import Document, Partition, Reason, Rejection, key_text
+from streams.document import Document, Partition, Reason, RecordForm, Rejection, key_text
 from streams.errors import RegistryAway
 from streams.filters import find_rejection
 from streams.settings import FilterSettings, StreamsSettings
@@ -39,6 +39,9 @@ class Framed(Protocol):
 
     def read(self, value: bytes) -> Any:
         """What a framed value holds; a tuple is the `Rejection`. Raises RegistryAway where its schema cannot come."""
+
+    def kind_of(self, number: int) -> str:
+        """The kind of a schema that was asked for, in the registry's word: AVRO, PROTOBUF, JSON; else empty."""
 
 
 class Decoder:
@@ -143,6 +146,26 @@ class Decoder:
         if event_time is None or EARLIEST <= event_time < LATEST:
             return document
         return _with_plausible_time(document)
+
+    @property
+    def usual_form(self) -> RecordForm:
+        """What a document that is no chat and behind no schema was written as."""
+        if not self._json:
+            return RecordForm.TEXT
+        return RecordForm.JSON_TEXT if self._pair is None else RecordForm.JSON_PAIR
+
+    @property
+    def reads_framed(self) -> bool:
+        """Whether values behind a schema registry's bytes are read."""
+        return self._registry is not None
+
+    def form_of_framed(self, value: bytes) -> RecordForm | None:
+        """By which kind of schema a record's value is to be read; None where it is not framed."""
+        return forms.of_framed(value, self._registry)
+
+    def form_of_refused(self, value: bytes) -> RecordForm:
+        """What a record that is no document was written as, as far as its bytes tell."""
+        return self.form_of_framed(value) or forms.of_refused(value, is_json=self._json)
 
     def keys_in(self, value: bytes) -> tuple[str, ...]:
         """The keys that a record names which is no document: of a person's text no letter may stay either.

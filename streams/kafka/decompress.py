@@ -12,6 +12,8 @@ import zstandard
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 """Kafka's numbers of codecs, as in a batch's attributes."""
+NAMES = {GZIP: "gzip", SNAPPY: "snappy", LZ4: "lz4", ZSTD: "zstd"}
+"""As Kafka's producers call them."""
 
 CHUNK = 1024 * 1024
 # Java's Snappy puts blocks behind a header: 8 bytes of magic, then two versions of 4 bytes.

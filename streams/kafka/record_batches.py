@@ -19,7 +19,7 @@ from kafka.record.legacy_records import LegacyRecordBatch
 from kafka.structs import TopicPartition
 
 from streams.chunk import NO_TIMESTAMP, Chunk, Oversized, Row, UnreadableBatch
-from streams.kafka.decompress import CannotDecompress, decompress
+from streams.kafka.decompress import NAMES, CannotDecompress, decompress
 
 CODEC_MASK = 0x07
 
@@ -235,6 +235,7 @@ class _ChunkedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-
                     yield chunk
                     chunk = Chunk(tp, chunk.next_offset, chunk.next_offset)
                 chunk.rows += piece
+                chunk.packed.append((NAMES.get(batch.compression_type, "none"), len(piece)))
                 if headers:
                     chunk.headers |= {row[0]: headers[row[0]] for row in piece if row[0] in headers}
                 chunk.next_offset = piece[-1][0] + 1

@@ -66,6 +66,7 @@ class SchemaRegistry(Closing):
         self._monotonic = monotonic
         self._client: httpx.Client | None = None
         self._readers: OrderedDict[int, schemas.Body] = OrderedDict()
+        self._kinds: OrderedDict[int, str] = OrderedDict()
         self._not_there: OrderedDict[int, float] = OrderedDict()
         self._references: dict[str, Any] = {}
         self._failures = 0
@@ -93,6 +94,10 @@ class SchemaRegistry(Closing):
             detail = f"schema {number} is not in the registry at {self._url}: {why}"
             return Reason.UNKNOWN_SCHEMA, detail
         return body(value[framing.HEAD_BYTES :])
+
+    def kind_of(self, number: int) -> str:
+        """The kind of a schema, in the registry's word; empty for one that was not asked for yet. Asks nobody."""
+        return self._kinds.get(number, "")
 
     def check(self) -> None:
         """Ask for something that every registry has.
@@ -127,14 +132,16 @@ class SchemaRegistry(Closing):
             self._note_answer()
             return None
         self._readers[number] = self._reader(number, answer)
+        self._kinds[number] = _kind(answer)
         _bound(self._readers)
+        _bound(self._kinds)
         # Kept only while a schema was being put together: many would hold their texts for nothing.
         self._references.clear()
         self._note_answer()
         return self._readers[number]
 
     def _reader(self, number: int, answer: Any) -> schemas.Body:
-        text, kind = self._schema(answer), str(answer.get("schemaType") or "AVRO")
+        text, kind = self._schema(answer), _kind(answer)
         try:
             referred_to = dict(self._collect_references(answer, kind, set())) if kind in REFERRING else {}
             return schemas.reader(number, kind, text, referred_to)
@@ -267,6 +274,11 @@ def _why_refused(status: int) -> str:
     if status == 200:
         return NO_REGISTRY
     return f"it answers HTTP {status}: {remedies.get(status, 'see its own log')}"
+
+
+def _kind(answer: Any) -> str:
+    # The registry leaves out what was the only kind once.
+    return str(answer.get("schemaType") or "AVRO")
 
 
 def _bound(cache: OrderedDict[int, Any]) -> None:

@@ -6,6 +6,7 @@ The scores are invented by a stand-in learner; gate, ledger and everything behin
 import random
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from daemon.control.facts.settings_shown import settings_shown
 from daemon.control.protocol import Control
 from daemon.control.views import Views
 from daemon.control.within_daemon import LiveControl
+from daemon.ingestion.arrivals import ArrivalCounter, ArrivedSoFar
 from daemon.lifecycle.supervised_threads import Health, State
 from daemon.metrics import DaemonMetrics
 from daemon.page.app import with_page
@@ -51,7 +53,7 @@ from memory.ledger.records import DocumentScore
 from memory.samples.slice_names import ANCHOR, source_of
 from memory.store import Store
 from serving.metrics import ServingMetrics
-from streams.document import Batch, DeadLetter, Document, Partition, Pause, Reason
+from streams.document import Arrived, Batch, DeadLetter, Document, Partition, Pause, Reason, RecordForm
 from tests import fake_learner
 from tests.daemon_harness import sentences
 from tests.unit.daemon.rooms import tiny_model
@@ -186,6 +188,7 @@ class StoryIngest:
 
     def __init__(self) -> None:
         self.flooded: dict[Partition, str] = {}
+        self.arrivals = ArrivalCounter()
 
     def lag(self) -> dict[Partition, int]:
         """A little behind."""
@@ -194,6 +197,10 @@ class StoryIngest:
     def paused_partitions(self) -> dict[Partition, str]:
         """As the story says."""
         return self.flooded
+
+    def arrived(self) -> ArrivedSoFar:
+        """What the story's documents came to."""
+        return self.arrivals.so_far()
 
     def resume(self, partition: str | None) -> list[str]:
         """Read on."""
@@ -229,7 +236,11 @@ class Story:
                 for at, text in enumerate(lines)
             )
             self.arrived[source] = first + len(documents)
-            self.rooms.store.append(Batch(documents, (), (), {partition: self.arrived[source]}))
+            read = Arrived(
+                sum(map(len, lines)), Counter({RecordForm.JSON_TEXT: count}), packed=Counter({"zstd": count})
+            )
+            batch = Batch(documents, (), (), {partition: self.arrived[source]}, arrived={partition: read})
+            self.ingest.arrivals.count(batch, self.rooms.store.append(batch))
 
     def round(
         self, gain: float = 0.2, harm: float = 0.004, *, strange: bool = False, trigger: Trigger = Trigger.VOLUME

@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "trace": "trace",
     "generations": "generations",
     "rollback": "rollback",
+    "streams": "streams",
     "memory": "memory",
     "memory gaps": "gaps",
     "memory next-draw": "next_draw",

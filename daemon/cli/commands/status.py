@@ -1,4 +1,4 @@
-"""How things stand: `status`, `watch`, `generations`."""
+"""How things stand: `status`, `watch`, `streams`, `generations`."""
 
 from typing import cast
 
@@ -62,6 +62,21 @@ def watch(invocation: Invocation, *, every_s: float) -> int:
     # A daemon that ends is no fault of whoever watches it; one that hangs is told of with its own words.
     say(f"riverkeep: {over}" if holder_of(state_dir) is not None else f"The daemon on {state_dir} has ended.")
     return ExitCode.NOT_RUNNING
+
+
+@click.command(short_help="Show how reading gets on: lag, rates, forms, gaps.")
+@json_option
+@pass_invocation
+@example("riverkeep streams", "riverkeep streams --json | jq '.partitions[] | select(.lag > 0)'")
+def streams(invocation: Invocation, *, as_json: bool) -> None:
+    """Show how reading gets on: how far behind each partition is, how much comes a second, and written as what.
+
+    Also which offsets never came. What a running daemon counts begins anew with it, and it says since when; without one
+    the store alone answers: how far each partition was read, and the gaps.
+    """
+    from daemon.cli.render.streams import print_streams
+
+    show(invocation.answer(Control.streams), print_streams, as_json=as_json)
 
 
 @click.command(short_help="Show generations and what they forgot.")

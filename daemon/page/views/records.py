@@ -1,16 +1,13 @@
-"""What came by the streams: how far reading is, what never came, what could not be understood."""
+"""What came by the streams and is kept, by source; and what could not be understood."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from daemon.control.answers.kept import DeadLetterLine, GapLine, MemoryAnswer
-from daemon.control.answers.status import StatusAnswer
-from daemon.ingestion.flood_sentence import flooded
+from daemon.control.answers.kept import DeadLetterLine, MemoryAnswer
 from daemon.page.addresses import record_address
 
 SOURCES_SHOWN: Final = 40
-PARTITIONS_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +53,6 @@ class DeadLettersView:
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionRow:
-    """A partition that is read.
-
-    Attributes:
-        lag: records not read yet; None where that is not known.
-        paused: why it is paused; empty while it is not.
-        is_flooded: whether a person lets it be read on.
-    """
-
-    name: str
-    lag: int | None
-    paused: str
-    is_flooded: bool
-
-
-@dataclass(frozen=True, slots=True)
 class SourceRow:
     """What is kept of one source: samples by role."""
 
@@ -81,27 +62,6 @@ class SourceRow:
     holdout: int
     aside: int
     tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamsView:
-    """How reading gets on.
-
-    Attributes:
-        trouble: why nothing comes, or all of it pauses; empty while all is well.
-        lag: of all partitions together; None while that is not known.
-    """
-
-    is_read: bool
-    trouble: str
-    lag: int | None
-    partitions: tuple[PartitionRow, ...]
-    partitions_left_out: int
-    sources: tuple[SourceRow, ...]
-    sources_left_out: int
-    gaps: tuple[GapLine, ...]
-    gap_offsets: int
-    dead_letters: int
 
 
 def dead_letters_view(
@@ -135,32 +95,6 @@ def dead_letter_row(letter: DeadLetterLine) -> DeadLetterRow:
         key=letter.get("key"),
         cut=letter.get("cut", False),
         headers=headers,
-    )
-
-
-def streams_view(facts: StatusAnswer, memory: MemoryAnswer, gaps: Sequence[GapLine]) -> StreamsView:
-    """How reading gets on, what is kept of each source, and which offsets never came."""
-    ingest, sources = facts["ingest"], source_rows(memory)
-    paused = {} if ingest is None else ingest["paused"]
-    lags = {} if ingest is None else ingest["lag_by_partition"]
-    floods = frozenset(flooded(paused))
-    rows = [
-        PartitionRow(name, lags.get(name), paused.get(name, "").replace("_", " "), name in floods)
-        for name in sorted({*lags, *paused})
-    ]
-    # What stands still comes first, then what is furthest behind.
-    rows.sort(key=lambda row: (not row.paused, -(row.lag or 0)))
-    return StreamsView(
-        is_read=ingest is not None,
-        trouble="" if ingest is None else ingest["trouble"] or ingest["reason"],
-        lag=None if ingest is None else ingest["lag_records"],
-        partitions=tuple(rows[:PARTITIONS_SHOWN]),
-        partitions_left_out=max(0, len(rows) - PARTITIONS_SHOWN),
-        sources=sources[:SOURCES_SHOWN],
-        sources_left_out=max(0, len(sources) - SOURCES_SHOWN),
-        gaps=tuple(gaps),
-        gap_offsets=memory["tallies"].get("gap_offsets", 0),
-        dead_letters=memory["quarantine"]["dead_letters"],
     )
 
 

@@ -230,6 +230,30 @@ class FakeControl:
         }
         return {"standing": self.status()["serving"], **told, "canary": None}
 
+    def streams(self) -> Any:
+        """A partition that is read, and one that was."""
+        amount = {"documents": 120, "dead_letters": 3, "bytes": 9_000}
+        read = {"topic": "news", "partition": 0, "next_offset": 123, "moved_at": 0.0, "lag": 7, "paused": ""}
+        read |= {"gap_offsets": 0, "since_start": amount, "minute": {**amount, "seconds": 60.0}, "hour": None}
+        was = read | {"partition": 1, "lag": None, "since_start": None, "minute": None, "gap_offsets": 5}
+        form = {"form": "json_text", "documents": 120, "dead_letters": 0}
+        refused = {"form": "other", "documents": 0, "dead_letters": 3}
+        topic = {"topic": "news", "since_start": amount, "forms": [form, refused], "reasons": {"not_json": 3}}
+        return {
+            "reading": self.status()["ingest"] | {"lag_records": 7, "lag_by_partition": {"news/0": 7}},
+            "since": 0.0,
+            "since_start": amount,
+            "minute": {**amount, "seconds": 60.0},
+            "hour": {**amount, "seconds": 3_600.0},
+            "became": {"fresh": 100, "duplicates": 20, "dead_letters": 3},
+            "partitions": [read, was],
+            "topics": [topic | {"packed": {"zstd": 123}}],
+            "counted_together": 0,
+            "gaps": self.gaps(),
+            "gap_offsets": 18,
+            "dead_letter_reasons": {"not_json": 3},
+        }
+
     def memory(self) -> Any:
         """Nothing."""
         return {"kept": []}

@@ -102,6 +102,7 @@ CALLS = [
     Call("memory dead-letters replay", "1"),
     Call("memory dead-letters drop", "--yes"),
     Call("memory dead-letters resume", code=ExitCode.REFUSED),
+    Call("streams"),
     Call("audit"),
     Call("completion", "zsh"),
     Call("config", code=ExitCode.BAD_USAGE),

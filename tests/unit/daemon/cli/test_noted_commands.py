@@ -55,7 +55,7 @@ CHANGE_NOTHING: Final = frozenset(
             "audit",
             "feedback list",
         ),
-        *("memory aside", "memory find", "memory gaps", "memory next-draw", "keys list"),
+        *("streams", "memory aside", "memory find", "memory gaps", "memory next-draw", "keys list"),
         *("watch", "explain round", "trace", "config show", "config schema", "completion"),
         # They write what lies elsewhere: a settings file, a copy of a model, files to deploy by, a folder of their own.
         *("init", "export", "round export", "deploy print", "demo"),

@@ -13,6 +13,7 @@ from daemon.control.facts.settings_shown import settings_shown
 from daemon.control.views import Views
 from daemon.control.within_daemon import LiveControl
 from daemon.errors import UnknownThing
+from daemon.ingestion.arrivals import ArrivalCounter, ArrivedSoFar
 from daemon.lifecycle.supervised_threads import Health, State
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger
@@ -40,6 +41,10 @@ class Reading:
     def paused_partitions(self) -> dict[Partition, str]:
         """None."""
         return {}
+
+    def arrived(self) -> ArrivedSoFar:
+        """Nothing yet."""
+        return ArrivalCounter().so_far()
 
     def resume(self, partition: str | None) -> list[str]:
         """None was paused."""

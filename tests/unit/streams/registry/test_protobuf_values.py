@@ -470,6 +470,10 @@ class _Reads:
         """By the schema of posts."""
         return FUZZED(value[5:])
 
+    def kind_of(self, number: int) -> str:
+        """One kind."""
+        return "PROTOBUF"
+
 
 def test_small_records_do_not_become_large(registry: FakeRegistry) -> None:
     """Two bytes are a message in a list, and each would hold all that its type leaves out."""

@@ -18,12 +18,13 @@ from daemon.cli.render import (
     settings,
     skills,
     status,
+    streams,
     traces,
 )
 
 PRINTERS = (
     *(audit, canaries, explained, findings, flips, generation_diffs, generations, kept, people, rounds),
-    *(screen, settings, skills, status, traces),
+    *(screen, settings, skills, status, streams, traces),
 )
 
 

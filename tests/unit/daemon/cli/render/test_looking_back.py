@@ -9,6 +9,7 @@ from daemon.cli.render.flips import print_flips
 from daemon.cli.render.generation_diffs import print_diff
 from daemon.cli.render.kept import print_next_draw
 from daemon.cli.render.screen import Screen
+from daemon.cli.render.streams import print_streams
 from daemon.cli.render.traces import print_trace
 from tests.unit.daemon.cli.render.screens import show_on
 from tests.unit.daemon.fakes import FakeControl
@@ -109,3 +110,21 @@ def test_the_next_draw_names_parts_and_what_is_left_out(capsys: pytest.CaptureFi
     assert "held out, the anchor" in told
     assert "\x1b[2J" not in told
     assert "7 documents are left out (fresh): `memory.round_tokens`." in told
+
+
+def test_how_reading_gets_on_is_shown_by_partition_and_form(screen: io.StringIO) -> None:
+    """Rates by how long the window is; a partition that nobody reads here says so."""
+    print_streams(FakeControl().streams(), now=7_200.0)
+    shown = screen.getvalue()
+    for words in (
+        "news/0",
+        "2/s, 150 B/s",
+        "not read here now",
+        "Since the service began 2 h ago: 120 documents, 3 dead letters, 9,000 bytes.",
+        "What the store made of that: 100 fresh, 20 duplicates, 3 dead letters.",
+        "JSON with a text",
+        "Dead letters of news since then: 3 not json.",
+        "by their producer's compression: 123 zstd.",
+        "Offsets that never came: 18.",
+    ):
+        assert words in shown, shown
