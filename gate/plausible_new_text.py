@@ -29,8 +29,8 @@ text lie whole nats away, those on candidates hundredths."""
 SPREADS: Final = 6
 """A bound lies at least this many robust standard deviations above the median of earlier rounds."""
 
-CONTRARY: Final = 0.2
-"""What a label may be answered more often where it is not given than where it is: for the figures behind it see
+CONTRARY: Final = 0.375
+"""How much of what a classifier's answers say about labels may be against them: for the figures behind it see
 docs/learning-log.md, "Labels turned round"."""
 
 MAD_TO_SIGMA: Final = 1.4826
@@ -61,12 +61,12 @@ def plausibility_bounds(
             [summary.sources[source] for summary in recent if source in summary.sources],
             [*overall, level],
             settings,
+            is_trained=bool(recent),
         )
         for source in known
     }
-    return PlausibilityBounds(
-        _bounds(overall, [level], settings), sources, min(settings.minimum_documents, ENOUGH_DOCUMENTS)
-    )
+    of_all = _bounds(overall, [level], settings, is_trained=bool(recent))
+    return PlausibilityBounds(of_all, sources, min(settings.minimum_documents, ENOUGH_DOCUMENTS))
 
 
 def _of_anchor(scores: Sequence[tuple[float, int]]) -> TextFigures:
@@ -98,7 +98,9 @@ def _harmless(round_: Round, line: Collection[int]) -> bool:
     return round_.released_from is not None and round_.state is RoundState.REFUSED
 
 
-def _bounds(own: Sequence[TextFigures], others: Sequence[TextFigures], settings: GateSettings) -> TextBounds:
+def _bounds(
+    own: Sequence[TextFigures], others: Sequence[TextFigures], settings: GateSettings, *, is_trained: bool
+) -> TextBounds:
     """Bounds from a text's own earlier rounds, with others to fall back on while they are few."""
     own = [figures for figures in own if figures.documents]
     others = [figures for figures in others if figures.documents]
@@ -111,7 +113,8 @@ def _bounds(own: Sequence[TextFigures], others: Sequence[TextFigures], settings:
         repetitive_share=_share_bound(repetitive, (), settings.plausible_repetition),
         incoherent_share=_share_bound(incoherent, (), settings.plausible_incoherence),
         contradicted_share=_share_bound(*contradicted, settings.plausible_contradiction),
-        contrary_share=_contrary_bound(own, others),
+        # A head that was drawn at random, before a first round, answers anything.
+        contrary_share=CONTRARY if is_trained else None,
     )
 
 
@@ -120,16 +123,6 @@ def _share_bound(own: Sequence[float], others: Sequence[float], rise: float) -> 
     own, others = ([share for share in shares if not math.isnan(share)] for shares in (own, others))
     level = statistics.median(own) if own else max(others, default=0.0)
     return min(1.0, level + rise)
-
-
-def _contrary_bound(own: Sequence[TextFigures], others: Sequence[TextFigures]) -> float | None:
-    """None before a first round: a head that was drawn at random answers anything."""
-    # Labels that answers went with well are no reason to ask for as much of the next.
-    of_own, of_others = (
-        [max(0.0, figures.contrary_share) for figures in texts if not math.isnan(figures.contrary_share)]
-        for texts in (own, others)
-    )
-    return _share_bound(of_own, of_others, CONTRARY) if of_own or of_others else None
 
 
 def _bound(own: Sequence[float], others: Sequence[float], rise: float) -> float | None:

@@ -37,7 +37,7 @@ FIGURES: Final = {
     "mean_nll": "a mean loss of {:.3f} {}",
     "upper_nll": "a loss of {:.3f} {} in its upper decile",
     "contradicted_share": "a share of {:.3f} documents whose label the parent is sure to be another",
-    "contrary_share": "a label that the parent answers more often where it is not given than where it is, by {:.3f}",
+    "contrary_share": "labels that a share of {:.3f} of what the parent's answers say about them is against",
     "incoherent_share": "a share of {:.3f} documents that are incoherent (words in an order that no others share, "
     "broken characters, or read like random tokens)",
     "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves or each other",

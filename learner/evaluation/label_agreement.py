@@ -1,61 +1,86 @@
-"""Whether a classifier's answers to new text go with the labels that the text has, whatever it is sure of.
+"""Whether a classifier's answers to new text are for or against the labels that the text has, whatever it is sure of.
 
-On a kind of text that it never saw a classifier errs, and may be sure of it: its answers then say nothing about the
-labels, neither for nor against them. Where they do say something, they are for the labels, or these were turned round.
+On a kind of text that it cannot read a classifier errs, and may be sure of it: its answers then depend on nothing and
+say nothing about the labels. Where they depend on the labels, they are for them, or these were turned round.
 Torch-free and numpy-free.
 """
 
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 LEAST_DOCUMENTS: Final = 10
-"""With fewer of a label, or of all others, nothing is said about it."""
-UNRELATED: Final = 0.3
+"""A label with fewer is left out."""
+UNRELATED: Final = 0.2
 """An association below this is none; for the figures behind it see docs/learning-log.md, "Labels turned round"."""
+DEVIATIONS: Final = 4
+"""Standard deviations that chi-square must lie above what chance makes of it, before answers are said to depend on
+labels: chance does it in less than one text of a hundred."""
 
 Answered = Sequence[tuple[str, str]]
 """Of each document the classifier's answer and the label that it has."""
 
 
-def contrary_share(answered: Answered) -> float:
-    """How much more often a label is answered where it is not given than where it is, of the label where that is most.
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How answers and labels go together, of the labels that have enough documents.
 
-    Youden's J (1950, "Index for rating diagnostic tests") of the answers for each label, its sign reversed: -1 where
-    the label is answered where it is given and nowhere else, 0 where the answers do not depend on the label, 1 where
-    they are turned round. Returns NaN where no label has enough documents beside enough of others.
+    Attributes:
+        kappa: how much more often they are the same than by chance (Cohen 1960, "A coefficient of agreement for
+            nominal scales"): 1 always, 0 as by chance, below 0 less often.
+        association: how far answers depend on labels, whichever of them on which: 0 not at all, 1 wholly. Cramér's V
+            without its bias in small samples (Bergsma 2013, "A bias-correction for Cramér's V and Tschuprow's T").
+        is_certain: whether chance alone hardly makes answers depend on labels so far.
     """
-    answers, labels = Counter(answer for answer, _ in answered), Counter(label for _, label in answered)
-    right = Counter(label for answer, label in answered if answer == label)
-    shares = [
-        (answers[label] - right[label]) / (len(answered) - count) - right[label] / count
-        for label, count in labels.items()
-        if min(count, len(answered) - count) >= LEAST_DOCUMENTS
-    ]
-    return max(shares, default=math.nan)
+
+    kappa: float
+    association: float
+    is_certain: bool
+
+    @property
+    def tells(self) -> bool:
+        """Whether the answers say anything about the labels."""
+        return self.is_certain and self.association >= UNRELATED
+
+    @property
+    def contrary_share(self) -> float:
+        """Of what the answers say about the labels, the share that is against them; NaN where they say nothing.
+
+        0: they depend on the labels as far as they are the same; 1: as far as they are others.
+        """
+        return min(1.0, max(0.0, (1 - self.kappa / self.association) / 2)) if self.tells else math.nan
 
 
-def association(answered: Answered) -> float:
-    """How far answers depend on labels: 0 not at all, 1 wholly.
-
-    Cramér's V without its bias in small samples (Bergsma 2013, "A bias-correction for Cramér's V and Tschuprow's T").
-    Labels with fewer than `LEAST_DOCUMENTS` are left out; returns NaN where fewer than two are left, and 0 where all is
-    answered alike.
-    """
+def agreement(answered: Answered) -> Agreement | None:
+    """How answers and labels go together; None where fewer than two labels have enough documents."""
     enough = {label for label, count in Counter(label for _, label in answered).items() if count >= LEAST_DOCUMENTS}
-    pairs = [(answer, label) for answer, label in answered if label in enough]
-    answers, labels = Counter(answer for answer, _ in pairs), Counter(label for _, label in pairs)
-    if len(labels) < 2:
-        return math.nan
-    if len(answers) < 2:
-        return 0.0
-    count, together = len(pairs), Counter(pairs)
-    share = math.fsum(
+    together = Counter((answer, label) for answer, label in answered if label in enough)
+    if len(enough) < 2:
+        return None
+    count, answers, labels = together.total(), Counter[str](), Counter[str]()
+    for (answer, label), documents in together.items():
+        answers[answer] += documents
+        labels[label] += documents
+    same = sum(together[label, label] for label in labels) / count
+    by_chance = sum(answers[label] * labels[label] for label in labels) / count**2
+    chi_square = count * math.fsum(
         (together[answer, label] - of_answer * of_label / count) ** 2 / (of_answer * of_label)
         for answer, of_answer in answers.items()
         for label, of_label in labels.items()
     )
-    rows, columns = (len(each) - (len(each) - 1) ** 2 / (count - 1) for each in (answers, labels))
-    by_chance = (len(answers) - 1) * (len(labels) - 1) / (count - 1)
-    return math.sqrt(max(0.0, share - by_chance) / (min(rows, columns) - 1))
+    freedom = (len(answers) - 1) * (len(labels) - 1)
+    return Agreement(
+        (same - by_chance) / (1 - by_chance),
+        _cramers_v(chi_square, count, len(answers), len(labels)),
+        chi_square - freedom >= DEVIATIONS * math.sqrt(2 * freedom) > 0,
+    )
+
+
+def _cramers_v(chi_square: float, count: int, answers: int, labels: int) -> float:
+    if answers < 2:
+        return 0.0
+    rows, columns = (each - (each - 1) ** 2 / (count - 1) for each in (answers, labels))
+    above_chance = chi_square / count - (answers - 1) * (labels - 1) / (count - 1)
+    return math.sqrt(max(0.0, above_chance) / (min(rows, columns) - 1))

@@ -13,8 +13,8 @@ mean, not in a decile), but only of text that may owe them to something else tha
   it is bounded how often the parent is sure of another label, where its answers go with the labels at all: it errs more
   there, but not in every second answer, and of text that it cannot read its answers say nothing.
 
-Of every text it is bounded how far a classifier's answers are contrary to a label, so that labels which were turned
-round show however unsure it is (`learner.evaluation.label_agreement`).
+Of every text it is bounded how much of what a classifier's answers say about labels is against them, so that labels
+which were turned round show however unsure it is (`learner.evaluation.label_agreement`).
 
 Torch-free and numpy-free.
 """
@@ -34,7 +34,7 @@ from checkpoints.kinds import KINDS, ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import PrequentialDocument
 from learner.evaluation.familiarity import FAMILIAR
-from learner.evaluation.label_agreement import UNRELATED, association, contrary_share
+from learner.evaluation.label_agreement import Agreement, agreement
 
 GRAM: Final = 4
 WINDOW: Final = 256
@@ -71,8 +71,8 @@ class TextFigures:
         contradicted_share: of a classifier, share of the documents with labels that it knows whose label contradicts an
             answer that it is sure of.
         strangeness: how unlike remembered text it is in the mean; see `learner.evaluation.familiarity`.
-        contrary_share: of a classifier, how much more often a label is its answer where it is not given than where it
-            is, of the label where that is most, -1 to 1; see `learner.evaluation.label_agreement`.
+        contrary_share: of what a classifier's answers say about the labels, the share that is against them; see
+            `learner.evaluation.label_agreement`.
 
     A classifier's losses are of documents whose label it knows. The last four are NaN where a version that did not
     look at them wrote the figures, or nothing could be told.
@@ -277,12 +277,14 @@ def _of_loss(
     if not (figures.is_strange and bounds.contradicted_share is not None and math.isfinite(figures.mean_nll)):
         return [*contrary, ("mean_nll", figures, len(known)), ("upper_nll", figures, len(known))]
     # Sure of the same answer whatever the label: it cannot read the text, and its word is none against them.
-    reads = not association(_answered(known)) < UNRELATED
-    return [*contrary, ("contradicted_share", figures, len(known))] if reads else contrary
+    agreed = _agreement(known)
+    return [*contrary, ("contradicted_share", figures, len(known))] if agreed is None or agreed.tells else contrary
 
 
-def _answered(known: Iterable[PrequentialDocument]) -> list[tuple[str, str]]:
-    return [(each.answer, each.label) for each in known if each.answer is not None and each.label is not None]
+def _agreement(known: Iterable[PrequentialDocument]) -> Agreement | None:
+    return agreement(
+        [(each.answer, each.label) for each in known if each.answer is not None and each.label is not None]
+    )
 
 
 def _of_words(documents: Sequence[PrequentialDocument], figures: TextFigures) -> list[tuple[str, TextFigures, int]]:
@@ -303,6 +305,7 @@ def _summary(documents: Sequence[PrequentialDocument]) -> TextFigures:
     told = [document.coherent is False for document in documents]
     looked_at = any(document.coherent is not None for document in documents)
     strange = [document.strangeness for document in documents if document.strangeness is not None]
+    agreed = _agreement(known)
     return replace(
         figures,
         documents=_scored(documents),
@@ -310,7 +313,7 @@ def _summary(documents: Sequence[PrequentialDocument]) -> TextFigures:
         incoherent_share=_share(told) if looked_at else math.nan,
         contradicted_share=_share([document.contradicted for document in known]) if known else math.nan,
         strangeness=statistics.fmean(strange) if strange else math.nan,
-        contrary_share=contrary_share(_answered(known)),
+        contrary_share=math.nan if agreed is None else agreed.contrary_share,
     )
 
 

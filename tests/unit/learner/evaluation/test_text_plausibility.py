@@ -169,7 +169,7 @@ def test_a_summary_of_nothing_is_json_with_nulls() -> None:
     assert math.isnan(PrequentialSummary.from_json(value).overall.mean_nll)
 
 
-BOUNDS = PlausibilityBounds(TextBounds(4.0, 4.5, 0.1, 0.1, 0.35, 0.2), {}, 20)
+BOUNDS = PlausibilityBounds(TextBounds(4.0, 4.5, 0.1, 0.1, 0.35, 0.375), {}, 20)
 
 
 def beyond(documents: Sequence[PrequentialDocument], kind: ModelKind = "causal-lm") -> list[str]:
