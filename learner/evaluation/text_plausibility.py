@@ -276,9 +276,20 @@ def _of_loss(
     contrary = [("contrary_share", figures, len(known))] if math.isfinite(figures.contrary_share) else []
     if not (figures.is_strange and bounds.contradicted_share is not None and math.isfinite(figures.mean_nll)):
         return [*contrary, ("mean_nll", figures, len(known)), ("upper_nll", figures, len(known))]
-    # Sure of the same answer whatever the label: it cannot read the text, and its word is none against them.
-    agreed = _agreement(known)
-    return [*contrary, ("contradicted_share", figures, len(known))] if agreed is None or agreed.tells else contrary
+    read = _read(known)
+    if not read:
+        return contrary
+    of_those = replace(figures, contradicted_share=_share([document.contradicted for document in read]))
+    return [*contrary, ("contradicted_share", of_those, len(read))]
+
+
+def _read(known: Sequence[PrequentialDocument]) -> list[PrequentialDocument]:
+    """Those of the sources that a classifier can read: where it is sure whatever the label, its word is none on labels.
+
+    By source, as beside one that it reads a new language would look as if it were read.
+    """
+    by_source = [(_agreement(of_source), of_source) for of_source in _by_source(known).values()]
+    return [each for agreed, of_source in by_source if agreed is None or agreed.tells for each in of_source]
 
 
 def _agreement(known: Iterable[PrequentialDocument]) -> Agreement | None:

@@ -247,6 +247,17 @@ def test_of_text_that_it_cannot_read_a_classifiers_word_is_none() -> None:
     assert set(beyond([replace(each, strangeness=5.0) for each in one], "classifier")) == {"contradicted_share"}
 
 
+def test_a_source_that_it_reads_does_not_speak_for_one_that_it_cannot() -> None:
+    """Most of the text is a new language; beside it lies what earlier rounds left, which it reads."""
+    unread = [
+        replace(each, id=100 + each.id, source="cipher", answer="c", contradicted=True, strangeness=5.0)
+        for each in answered(100)
+    ]
+    assert beyond([*unread, *answered(40, strangeness=1.0)], "classifier") == []
+    wrong = [replace(each, contradicted=True) for each in answered(40, turned=40, strangeness=1.0)]
+    assert "contradicted_share" in beyond([*unread, *wrong], "classifier")
+
+
 def test_wrong_labels_of_the_kind_that_memory_knows_wait_as_ever() -> None:
     """A seventh of them shows in the upper decile."""
     wrong = [document(n, 6.0 * (n % 7 == 0), tokens=1, contradicted=n % 7 == 0, strangeness=0.1) for n in range(140)]
