@@ -53,6 +53,12 @@ class DaemonUnreachable(DaemonError):
     http_status = 502
 
 
+class BrokerAway(DaemonError):
+    """No broker of Kafka answers, or not in time."""
+
+    http_status = 502
+
+
 class StateDirUnusable(DaemonError):
     """The state directory cannot be made or written; the message says what to do."""
 

@@ -31,3 +31,19 @@ class UnreadableFile(StreamsError):
 
 class NotNow(StreamsError):
     """A schema cannot be made use of at this moment, and it is no fault of its own; says why."""
+
+
+class BrokerUnreachable(StreamsError):
+    """No broker answers, or not in time."""
+
+
+class NoSuchTopic(StreamsError):
+    """There is no such topic, or partition of it, or it may not be seen."""
+
+
+class PartitionUnnamed(StreamsError):
+    """Which of a topic's partitions is meant is not said."""
+
+
+class OffsetNotThere(StreamsError):
+    """A partition holds other offsets than the one that is asked for."""

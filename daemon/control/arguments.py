@@ -13,6 +13,7 @@ from daemon.control.bounds import (
     MOST_ASIDE_IDS,
     MOST_DEAD_LETTER_IDS,
     MOST_FLIPS,
+    MOST_PEEKED,
     MOST_ROWS,
 )
 from daemon.errors import BadRequest
@@ -21,6 +22,10 @@ from memory.samples.records import KeyHash
 LONGEST_BODY_BYTES: Final = 64 * 1024
 LONGEST_KEY_BODY_BYTES: Final = 768 * 1024
 """Of a request about a person. A longer key is named by its hash."""
+
+
+KAFKA_TOPIC: Final = r"^[A-Za-z0-9._-]{1,249}$"
+MOST_PARTITION: Final = 2**31 - 1
 
 
 def _within_a_page(rows: int) -> int:
@@ -205,6 +210,16 @@ class TracedPlace(Arguments):
     topic: str = Field(min_length=1, max_length=LONGEST_TOPIC)
     number: int = Field(alias="partition", ge=0, le=LARGEST_ID)
     offset: int = Field(ge=0, le=LARGEST_ID)
+    text: bool = False
+
+
+class PeekedPlace(Arguments):
+    """Where to look in a topic: from an offset on, or at the newest."""
+
+    topic: str = Field(pattern=KAFKA_TOPIC)
+    number: int | None = Field(None, alias="partition", ge=0, le=MOST_PARTITION)
+    offset: int | None = Field(None, ge=0, le=LARGEST_ID)
+    count: int = Field(5, ge=1, le=MOST_PEEKED)
     text: bool = False
 
 

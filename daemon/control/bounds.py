@@ -19,3 +19,5 @@ LONGEST_KEY: Final = 4_096
 """Characters of a key, or a source, by which a part of what is set aside is chosen."""
 LONGEST_TOPIC: Final = 5_000
 """Characters of a topic: of a file it is `file:` and the path."""
+MOST_PEEKED: Final = 50
+"""Records that one look into Kafka brings."""

@@ -123,6 +123,7 @@ OPERATIONS: Final = (
     _change(Control.rollback, "/rollback", given.TargetGeneration),
     _get(Control.serving, "/serving"),
     _get(Control.streams, "/streams"),
+    _post(Control.peek, "/streams/peek", given.PeekedPlace, needs_daemon=True),
     _get(Control.memory, "/memory"),
     _get(Control.next_draw, "/memory/next-draw"),
     _get(Control.gaps, "/memory/gaps", given.NewestFirst),

@@ -27,6 +27,7 @@ from daemon.control.answers.kept import (
     ResumedPartitions,
 )
 from daemon.control.answers.next_draw import NextDraw
+from daemon.control.answers.peeked import PeekAnswer
 from daemon.control.answers.people import ErasedPerson, FoundPerson
 from daemon.control.answers.rounds import (
     AskedRound,
@@ -104,6 +105,15 @@ class Control(Protocol):
 
     def streams(self) -> StreamsAnswer:
         """How reading gets on: lag, rates and forms by partition and topic, and which offsets never came."""
+
+    def peek(
+        self, topic: str, *, number: int | None = None, offset: int | None = None, count: int = 5, text: bool = False
+    ) -> PeekAnswer:
+        """A few records of a topic that is read, straight from the broker, and how each would be read.
+
+        From `offset` on in partition `number`; without an offset the newest, of that partition or of all. In no group,
+        and nothing is committed. Raises UnknownThing (topic, partition, offset), BadRequest, Refused, BrokerAway.
+        """
 
     def memory(self) -> MemoryAnswer:
         """What is kept: samples and tokens by role and source, aside by round, dead letters by reason."""

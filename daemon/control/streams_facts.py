@@ -1,8 +1,12 @@
-"""How reading gets on: what the store has of each partition beside what the daemon sees and counts of it."""
+"""How reading gets on: what the store has of each partition beside what the daemon sees and counts of it.
+
+And a few records as they lie in Kafka.
+"""
 
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
+from daemon.control.answers.peeked import PeekAnswer, PeekedLine
 from daemon.control.answers.status import IngestStanding
 from daemon.control.answers.streams import (
     ArrivedAmount,
@@ -16,8 +20,19 @@ from daemon.control.facts import kept
 from daemon.ingestion.arrivals import ArrivedSoFar, ArrivedSum, Lately, OfTopic
 from memory.samples.offsets import TopicPosition
 from memory.store import Store
+from streams.chats import split
+from streams.document import DeadLetter, Document
+
+if TYPE_CHECKING:
+    # With it comes Kafka's client, which a store that is asked does without.
+    from daemon.ingestion.peek import KafkaLook
+    from streams.kafka.peeked import PeekedRecord
 
 GAPS: Final = 20
+TEXT_SHOWN: Final = 2_000
+"""Characters of a text, or bytes of a record that is none."""
+KEY_SHOWN: Final = 200
+HEADERS_SHOWN: Final = 20
 REASON: Final = "dead_letters:"
 
 
@@ -109,3 +124,65 @@ def _amount(amount: ArrivedSum) -> ArrivedAmount:
 
 def _lately(lately: Lately) -> ArrivedLately:
     return {**_amount(lately.amount), "seconds": round(lately.seconds, 3)}
+
+
+def peek_answer(looked: "KafkaLook", *, text: bool) -> PeekAnswer:
+    """What was found in Kafka; what it says only where that is asked for."""
+    found = looked.found
+    return {
+        "topic": looked.place.topic,
+        "is_read": looked.is_read,
+        "format": looked.format_.format,
+        "partitions": found.partitions,
+        "ranges": [
+            {"partition": number, "first": first, "next": end} for number, (first, end) in sorted(found.ranges.items())
+        ],
+        "records": [_peeked(looked.place.topic, record, text=text) for record in looked.records],
+        "note": found.cut,
+    }
+
+
+def _peeked(topic: str, record: "PeekedRecord", *, text: bool) -> PeekedLine:
+    outcome = record.outcome
+    document = outcome if isinstance(outcome, Document) else None
+    letter = outcome if isinstance(outcome, DeadLetter) else None
+    line: PeekedLine = {
+        "topic": topic,
+        "partition": record.number,
+        "offset": record.offset,
+        "time": record.time,
+        "value_bytes": record.value_bytes,
+        "form": record.form.value,
+        "packed": record.codec,
+        "becomes": "document" if document is not None else "dead_letter" if letter is not None else "waits",
+        "reason": None if letter is None else letter.reason.value,
+        "detail": record.waits if letter is None else letter.detail,
+        "source": None if document is None else document.source,
+        "label": None if document is None else document.label,
+        "characters": None if document is None else len(document.text),
+    }
+    return line if not text else line | _said(record, document)
+
+
+def _said(record: "PeekedRecord", document: Document | None) -> PeekedLine:
+    """What a record says, as far as it is shown."""
+    raw = record.value or b""
+    whole = kept.bytes_text(raw[:TEXT_SHOWN]) if document is None else _text(document)
+    key = None if record.key is None else kept.bytes_text(record.key[:KEY_SHOWN])
+    said = {
+        "key": key if document is None or document.key is None else document.key[:KEY_SHOWN],
+        "text": whole[:TEXT_SHOWN],
+        "cut": len(whole) > TEXT_SHOWN or (document is None and record.value_bytes > TEXT_SHOWN),
+        "headers": [
+            [name[:KEY_SHOWN], None if value is None else kept.bytes_text(value[:KEY_SHOWN])]
+            for name, value in record.headers[:HEADERS_SHOWN]
+        ],
+    }
+    return cast("PeekedLine", said)
+
+
+def _text(document: Document) -> str:
+    """A document's text; of a chat, or a pair, each turn behind whose it is."""
+    if document.turns is None:
+        return document.text
+    return "\n\n".join(f"{each.role}: {each.content}" for each in split(document.text, document.turns))

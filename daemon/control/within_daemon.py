@@ -12,6 +12,7 @@ from checkpoints.generation_store import GenerationStore
 from daemon import logs
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.kept import ReplayedDeadLetters, ResumedPartitions
+from daemon.control.answers.peeked import PeekAnswer
 from daemon.control.answers.people import ErasedPerson, FoundPerson
 from daemon.control.answers.rounds import (
     AskedRound,
@@ -37,10 +38,11 @@ from daemon.control.answers.streams import StreamsAnswer
 from daemon.control.bounds import ROUND_ENDS_WITHIN_S
 from daemon.control.facts import explained, people
 from daemon.control.facts.status import status_without_store
-from daemon.control.streams_facts import streams_answer
+from daemon.control.streams_facts import peek_answer, streams_answer
 from daemon.control.views import Views
 from daemon.control.without_daemon import StoreControl
 from daemon.errors import Refused, UnknownThing
+from daemon.ingestion.peek import Peeks
 from daemon.lifecycle.supervised_threads import Health, State
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger, approval, paused_sentence
@@ -52,6 +54,7 @@ from memory.people.erasure import Forgotten
 from memory.samples.records import KeyHash
 from memory.store import Store
 from streams import document
+from streams.kafka.peek import PeekPlace
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +88,7 @@ class LiveControl(StoreControl):
         self._asks = asks
         self._current = current
         self._promotion = promotion
+        self._peeks = Peeks()
 
     @override
     def status(self) -> StatusAnswer:
@@ -308,6 +312,12 @@ class LiveControl(StoreControl):
     def streams(self) -> StreamsAnswer:
         ingest = self._views.ingest
         return streams_answer(self._store, self._ingest(), None if ingest is None else ingest.arrived())
+
+    @override
+    def peek(
+        self, topic: str, *, number: int | None = None, offset: int | None = None, count: int = 5, text: bool = False
+    ) -> PeekAnswer:
+        return peek_answer(self._peeks.look(self._settings, PeekPlace(topic, number, offset, count)), text=text)
 
     def _round_in_progress(self) -> RoundStanding | None:
         progress = self._current.progress

@@ -23,6 +23,7 @@ from daemon.control.answers.kept import (
     ResumedPartitions,
 )
 from daemon.control.answers.next_draw import NextDraw
+from daemon.control.answers.peeked import PeekAnswer
 from daemon.control.answers.people import ErasedPerson, FoundPerson
 from daemon.control.answers.rounds import (
     AskedRound,
@@ -141,6 +142,12 @@ class StoreControl(StoreLooks):
     @override
     def streams(self) -> StreamsAnswer:
         return streams_answer(self._store, None, None)
+
+    @override
+    def peek(
+        self, topic: str, *, number: int | None = None, offset: int | None = None, count: int = 5, text: bool = False
+    ) -> PeekAnswer:
+        raise Refused(f"{self._no_daemon()}; `riverkeep peek` asks the broker itself.")
 
     @override
     def memory(self) -> MemoryAnswer:

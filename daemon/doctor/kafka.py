@@ -1,23 +1,18 @@
 """Whether the broker can be reached and the topics read, tried without joining the consumer group."""
 
-import logging
 import re
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.cluster import get_ip_port_afi
 from kafka.errors import KafkaConnectionError, KafkaError
 
 from daemon.doctor import records as doctor_records
 from daemon.doctor import registry
 from daemon.doctor.findings import Finding
-from daemon.errors import said_by_the_system
 from streams.decoding.needs import TEXT_ALONE, RecordNeeds
 from streams.errors import StreamsError
-from streams.kafka.client import consumer_options, make_client
+from streams.kafka.client import consumer_options, kafka_in_silence, make_client, why_unreachable
 from streams.kafka.start_rules import Start, first_start
 from streams.settings import StreamsSettings
 from streams.topic_settings import TopicSettings
@@ -44,27 +39,15 @@ def examine(
         needs: what the model needs of a record.
         known: which partitions are no new ones.
     """
-    with _in_silence():
+    with kafka_in_silence():
         return [*_examine(settings, needs, known), *registry.examine(settings.schema_registry)]
-
-
-@contextmanager
-def _in_silence() -> Iterator[None]:
-    """The client's own log would tell the same before the findings do, in words of its own."""
-    client = logging.getLogger("kafka")
-    before = client.level
-    client.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        client.setLevel(before)
 
 
 def _examine(settings: StreamsSettings, needs: RecordNeeds, is_known: Known) -> list[Finding]:
     brokers = ", ".join(settings.bootstrap_servers)
     try:
         options = consumer_options(settings)
-        if unreachable := _why_unreachable(settings):
+        if unreachable := why_unreachable(settings, within_s=settings.connect_seconds):
             return [Finding("broker", ok=False, detail=unreachable, remedy=AWAY)]
         consumer = _consumer(options)
     except (KafkaError, StreamsError, OSError, ValueError) as error:
@@ -88,23 +71,6 @@ def _consumer(options: dict[str, Any]) -> KafkaConsumer:
         return make_client(KafkaConsumer, options)
     except KafkaConnectionError:
         return make_client(KafkaConsumer, options)
-
-
-def _why_unreachable(settings: StreamsSettings) -> str:
-    """Why no broker can even be connected to, of each; empty where one can. At once, and in the system's words.
-
-    The client would try again until `connect_seconds` are over, and then say only that they are.
-    """
-    reasons = []
-    for server in settings.bootstrap_servers:
-        host, port, _ = get_ip_port_afi(server)
-        try:
-            socket.create_connection((host, port), timeout=settings.connect_seconds).close()
-        except OSError as error:
-            reasons.append(f"{server}: {said_by_the_system(error)}")
-        else:
-            return ""
-    return "; ".join(reasons)
 
 
 def _topics(

@@ -4,6 +4,7 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 TRACE: Final = "/trace"
+PEEK: Final = "/streams/peek"
 
 
 def record_address(topic: str, partition: int, offset: int) -> str:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from daemon.control.answers.peeked import PeekAnswer
 from daemon.control.answers.rounds import GenerationsAnswer
 from daemon.control.answers.status import StatusAnswer
 from daemon.control.answers.traces import TraceAnswer
@@ -18,9 +19,9 @@ from daemon.control.arguments import (
     TwoGenerations,
 )
 from daemon.control.protocol import Control
-from daemon.errors import DaemonError, UnknownThing
-from daemon.page.addresses import TRACE
-from daemon.page.page_arguments import HeldTextPage, TracePage
+from daemon.errors import BadRequest, DaemonError, UnknownThing
+from daemon.page.addresses import PEEK, TRACE
+from daemon.page.page_arguments import HeldTextPage, PeekPage, TracePage
 from daemon.page.views.audit import audit_view
 from daemon.page.views.flips import flips_view
 from daemon.page.views.generation_diffs import diff_view
@@ -29,6 +30,7 @@ from daemon.page.views.knowledge import knowledge_view
 from daemon.page.views.memory import memory_view
 from daemon.page.views.needs import held_text_view, needs_view
 from daemon.page.views.now import LATEST, now_view
+from daemon.page.views.peek import PeekView, nothing_peeked, peek_view
 from daemon.page.views.records import dead_letter_row, dead_letters_view
 from daemon.page.views.round import round_view
 from daemon.page.views.rounds import rounds_view
@@ -160,6 +162,25 @@ def _streams(asked: PageAsked) -> object:
     return streams_view(asked.control.streams(), asked.control.memory())
 
 
+def _peeked(asked: PageAsked) -> PeekAnswer:
+    call = asked.call
+    if call["topic"] is None:
+        raise BadRequest("Name the topic: `topic`, and where there are several and an offset is named, `partition`.")
+    place = {name: call[name] for name in ("number", "offset", "count", "text")}
+    return asked.control.peek(call["topic"], **place)
+
+
+def _peek(asked: PageAsked) -> PeekView:
+    topics = sorted({line["topic"] for line in asked.control.streams()["partitions"]})
+    if asked.call["topic"] is None:
+        return nothing_peeked(asked.call, topics)
+    try:
+        return peek_view(asked.call, _peeked(asked), topics)
+    except DaemonError as error:
+        # Beside the form, so that another place is named at once.
+        return nothing_peeked(asked.call, topics, str(error), error.http_status)
+
+
 def _memory(asked: PageAsked) -> object:
     memory = asked.control.memory()
     try:
@@ -288,6 +309,7 @@ PAGES: Final = (
         command="riverkeep streams",
         is_live=True,
     ),
+    PageLine(PEEK, "/streams", "peek.html", "Look at records", _peek, PeekPage, answer=_peeked),
     PageLine(
         "/memory",
         "/memory",

@@ -1,10 +1,13 @@
 """The options of kafka-python's clients, from our settings."""
 
+import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kafka.cluster import get_ip_port_afi
 from kafka.errors import (
     AuthorizationError,
     KafkaConnectionError,
@@ -134,6 +137,38 @@ def make_client(kind: Callable[..., T], options: dict[str, Any]) -> T:
         if why is error:
             raise
         raise why if isinstance(why, KafkaError) else KafkaConnectionError(str(why)) from error
+
+
+def why_unreachable(settings: StreamsSettings, *, within_s: float) -> str:
+    """Why no broker can even be connected to, of each; empty where one can. At once, and in the system's words.
+
+    The client would try again until its time is over, and then say only that it is.
+
+    Args:
+        within_s: how long one attempt may take.
+    """
+    reasons = []
+    for server in settings.bootstrap_servers:
+        host, port, _ = get_ip_port_afi(server)
+        try:
+            socket.create_connection((host, port), timeout=within_s).close()
+        except OSError as error:
+            reasons.append(f"{server}: {error.strerror or error}")
+        else:
+            return ""
+    return "; ".join(reasons)
+
+
+@contextmanager
+def kafka_in_silence() -> Iterator[None]:
+    """For commands: the client's own log would tell the same before they do, in words of its own."""
+    client = logging.getLogger("kafka")
+    before = client.level
+    client.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        client.setLevel(before)
 
 
 def security_options(security: SecuritySettings) -> dict[str, Any]:

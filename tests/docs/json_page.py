@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "generations": "generations",
     "rollback": "rollback",
     "streams": "streams",
+    "peek": "peek",
     "memory": "memory",
     "memory gaps": "gaps",
     "memory next-draw": "next_draw",

@@ -1,14 +1,18 @@
-"""Why it came so: `explain round`, `trace`."""
+"""Why it came so, and what comes: `explain round`, `trace`, `peek`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from daemon.cli.commands.keys import choose_key, key_options
 from daemon.cli.commands.paging import after_option, limit_option
-from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, show
-from daemon.control.bounds import LARGEST_ID
+from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, say, show
+from daemon.control.bounds import LARGEST_ID, MOST_PEEKED
 from daemon.control.protocol import Control
+
+if TYPE_CHECKING:
+    from daemon.settings.tree import Settings
 
 NUMBER = click.IntRange(0, LARGEST_ID)
 
@@ -76,3 +80,56 @@ def trace(
     else:
         raise click.UsageError("Name a record by TOPIC PARTITION OFFSET, or a person by --key; one of the two.")
     show(answer, print_trace, as_json=as_json)
+
+
+@click.command(short_help="Look at a few records in Kafka, and how each would be read.")
+@click.argument("topic")
+@click.option("--partition", type=NUMBER, help="Of this partition; otherwise of all that the topic has.")
+@click.option("--offset", type=NUMBER, help="From this offset on.")
+@click.option("--newest", is_flag=True, help="The newest, which is what is shown without --offset.")
+@click.option(
+    "--count", type=click.IntRange(1, MOST_PEEKED), default=5, show_default=True, help="Most records to show."
+)
+@json_option
+@pass_invocation
+@example(
+    "riverkeep peek news", "riverkeep peek news --partition 0 --offset 4711 --count 1", "riverkeep peek news --json"
+)
+def peek(
+    invocation: Invocation,
+    topic: str,
+    *,
+    partition: int | None,
+    offset: int | None,
+    newest: bool,
+    count: int,
+    as_json: bool,
+) -> None:
+    """Show a few records of TOPIC straight from the broker, with their text, and how each would be read.
+
+    It joins no consumer group and commits nothing, needs no daemon, and ends within seconds. Of each record: what it is
+    written as, its key, headers, label, and whether it would be a document or a dead letter, and why, by the settings
+    as they are on disk. The audit log says who looked, where there is a memory. Exit status 4 where there is no such
+    topic, partition or offset.
+    """
+    if newest and offset is not None:
+        raise click.UsageError("--newest and --offset say different things: one of the two.")
+    from daemon.cli.render.streams import print_peek
+    from daemon.control.streams_facts import peek_answer
+    from daemon.ingestion.peek import look
+    from streams.kafka.client import kafka_in_silence
+    from streams.kafka.peek import PeekPlace
+
+    settings = invocation.settings()
+    _note_peek(settings, {"topic": topic, "number": partition, "offset": offset, "count": count, "text": True})
+    with kafka_in_silence():
+        looked = look(settings, PeekPlace(topic, partition, offset, count))
+    show(peek_answer(looked, text=True), print_peek, as_json=as_json)
+
+
+def _note_peek(settings: "Settings", place: dict[str, object]) -> None:
+    """A line in the audit log: to have read text is a deed. Before the first memory there is none to write in."""
+    from daemon.control.noted_command import note_command
+
+    if settings.database.exists() and (missing := note_command(settings, "peek", place)):
+        say(f"The audit log has no line of this (peek): {missing}.")

@@ -1,13 +1,15 @@
-"""How reading gets on, as a person sees it."""
+"""How reading gets on, and what lies in Kafka, as a person sees it."""
 
 import time
 from collections.abc import Iterator
 
 from rich.markup import escape
+from rich.text import Text
 
 from daemon.cli.render.screen import console, table
+from daemon.control.answers.peeked import PeekAnswer, PeekedLine
 from daemon.control.answers.streams import ArrivedLately, ReadPartition, StreamsAnswer
-from daemon.control.printable import inline
+from daemon.control.printable import inline, printable
 from daemon.control.wording import FORMS, bytes_rate, rate
 from daemon.span import span
 
@@ -93,3 +95,50 @@ def _print_forms(facts: StreamsAnswer) -> None:
 def _named(numbers: dict[str, int]) -> str:
     ordered = sorted(numbers.items(), key=lambda entry: (-entry[1], entry[0]))
     return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in ordered)
+
+
+def print_peek(facts: PeekAnswer, *, now: float | None = None) -> None:
+    """Each record with what it would become, its key, headers and text; then which offsets there are."""
+    moment = time.time() if now is None else now
+    if not facts["is_read"]:
+        console.print(f"The settings do not read {escape(inline(facts['topic']))}: shown is how JSON would be read.")
+    for record in facts["records"]:
+        for line in _peeked(record, moment):
+            console.print(line)
+    if not facts["records"]:
+        console.print("No record was found.")
+    if facts["note"]:
+        console.print(escape(f"There may be more: {inline(facts['note'])}."), style="yellow")
+    for each in facts["ranges"]:
+        where = f"{inline(facts['topic'])}/{each['partition']}"
+        empty = each["first"] >= each["next"]
+        held = "is empty" if empty else f"holds offsets {each['first']:,} to {each['next'] - 1:,}"
+        console.print(escape(f"{where} {held}."))
+    if len(facts["ranges"]) > 1 and (others := facts["partitions"] - len(facts["ranges"])) > 0:
+        console.print(f"The topic has {others:,} more partitions: --partition looks into one of them.")
+
+
+def _peeked(record: PeekedLine, now: float) -> Iterator[Text]:
+    where = f"{record['topic']}/{record['partition']} offset {record['offset']}"
+    style = {"document": "green", "dead_letter": "yellow"}.get(record["becomes"], "")
+    became = record["becomes"].replace("_", " ")
+    why = f": {record['reason'].replace('_', ' ')}" if record["reason"] else ""
+    yield Text(inline(where), "bold").append(f" {became}{why}", style)
+    if record["detail"]:
+        yield Text(f"  {inline(record['detail'])}")
+    parts = [FORMS.get(record["form"], record["form"]), f"{record['value_bytes']:,} bytes"]
+    parts += [] if record["packed"] == "none" else [f"sent in {record['packed']}"]
+    parts += [] if record["time"] is None else [f"{span(now - record['time'])} old"]
+    parts += [f"{name} {inline(value)}" for name, value in _marks(record)]
+    yield Text(f"  {', '.join(parts)}")
+    if headers := record.get("headers"):
+        yield Text("  headers: " + ", ".join(f"{inline(name or '')}={inline(value or '')}" for name, value in headers))
+    if text := record.get("text"):
+        yield Text("  " + printable(text).replace("\n", "\n  ") + (" …" if record.get("cut") else ""))
+
+
+def _marks(record: PeekedLine) -> Iterator[tuple[str, str]]:
+    for name in ("source", "label", "key"):
+        value = record.get(name)
+        if isinstance(value, str):
+            yield name, value

@@ -101,15 +101,15 @@ def dead_letter_line(letter: StoredDeadLetter, *, text: bool) -> DeadLetterLine:
     if not text:
         return line
     return line | {
-        "key": None if letter.key is None else _bytes_text(letter.key),
-        "value": _bytes_text(letter.value),
+        "key": None if letter.key is None else bytes_text(letter.key),
+        "value": bytes_text(letter.value),
         "cut": len(letter.value) < letter.value_bytes,
-        "headers": [[name, None if value is None else _bytes_text(value)] for name, value in letter.headers],
+        "headers": [[name, None if value is None else bytes_text(value)] for name, value in letter.headers],
         "headers_dropped": letter.headers_dropped,
     }
 
 
-def _bytes_text(value: bytes) -> str:
+def bytes_text(value: bytes) -> str:
     """Bytes as UTF-8, with those that are none as backslash escapes."""
     return value.decode(errors="backslashreplace")
 

@@ -8,6 +8,7 @@ from daemon.control.answers.kept import GapLine, MemoryAnswer
 from daemon.control.answers.streams import ArrivedAmount, ArrivedLately, ReadPartition, ReadTopic, StreamsAnswer
 from daemon.control.wording import FORMS, bytes_rate, rate
 from daemon.ingestion.flood_sentence import flooded
+from daemon.page.addresses import PEEK, with_query
 from daemon.page.views.records import SOURCES_SHOWN, SourceRow, source_rows
 
 PARTITIONS_SHOWN: Final = 200
@@ -34,6 +35,7 @@ class PartitionRow:
         paused: why it is paused; empty while it is not.
         is_read: whether it is read here now.
         is_flooded: whether a person lets it be read on.
+        peek: where its newest records are looked at.
     """
 
     name: str
@@ -47,6 +49,7 @@ class PartitionRow:
     paused: str
     is_read: bool
     is_flooded: bool
+    peek: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,7 @@ def _partition(line: ReadPartition, floods: frozenset[str]) -> PartitionRow:
         paused=line["paused"].replace("_", " "),
         is_read=line["lag"] is not None or bool(line["paused"]),
         is_flooded=name in floods,
+        peek=with_query(PEEK, {"topic": line["topic"], "partition": line["partition"]}),
     )
 
 

@@ -254,6 +254,22 @@ class FakeControl:
             "dead_letter_reasons": {"not_json": 3},
         }
 
+    def peek(
+        self, topic: str, *, number: int | None = None, offset: int | None = None, count: int = 5, text: bool = False
+    ) -> Any:
+        """A document and a dead letter, both hostile."""
+        at = 7 if offset is None else offset
+        place = {"topic": topic, "partition": number or 0, "offset": at, "time": 0.0, "value_bytes": 90}
+        ways = {"form": "json_text", "packed": "zstd", "becomes": "document", "reason": None, "detail": ""}
+        of = {"source": "news", "label": "[bold]label", "characters": 9}
+        said = {"key": "user-1", "text": "[bold]a text \x1b[2J", "cut": True, "headers": [["trace", "4\x1b[2J"]]}
+        dead = {"becomes": "dead_letter", "reason": "not_json", "detail": "no \x1b[2J", "source": None}
+        first = place | ways | of | (said if text else {})
+        second = first | dead | {"offset": at + 1, "label": None, "characters": None, "form": "other"}
+        ranges = [{"partition": number or 0, "first": 3, "next": 90}]
+        facts = {"topic": topic, "is_read": True, "format": "json", "partitions": 2, "ranges": ranges}
+        return facts | {"records": [first, second][:count], "note": ""}
+
     def memory(self) -> Any:
         """Nothing."""
         return {"kept": []}

@@ -103,6 +103,7 @@ CALLS = [
     Call("memory dead-letters drop", "--yes"),
     Call("memory dead-letters resume", code=ExitCode.REFUSED),
     Call("streams"),
+    Call("peek", "news", ExitCode.FAILED),
     Call("audit"),
     Call("completion", "zsh"),
     Call("config", code=ExitCode.BAD_USAGE),

@@ -8,7 +8,17 @@ from daemon.control.operations import BY_NAME, OPERATIONS
 from daemon.errors import BadRequest
 
 # Who writes to a topic could speak to an assistant through them.
-GIVE_TEXT = {"aside_text", "flips", "dead_letters", "dead_letter", "feedback", "find", "trace_key", "round_samples"}
+GIVE_TEXT = {
+    "aside_text",
+    "flips",
+    "dead_letters",
+    "dead_letter",
+    "feedback",
+    "find",
+    "trace_key",
+    "round_samples",
+    "peek",
+}
 # What they do cannot be taken back, or is of a person.
 FOR_PEOPLE_ALONE = {
     *("forget", "drop_aside", "release_aside", "count_aside", "aside", "resume", "withdraw_round", "settings"),

@@ -55,7 +55,8 @@ CHANGE_NOTHING: Final = frozenset(
             "audit",
             "feedback list",
         ),
-        *("streams", "memory aside", "memory find", "memory gaps", "memory next-draw", "keys list"),
+        # Who looks into Kafka is noted; nothing changes by it.
+        *("peek", "streams", "memory aside", "memory find", "memory gaps", "memory next-draw", "keys list"),
         *("watch", "explain round", "trace", "config show", "config schema", "completion"),
         # They write what lies elsewhere: a settings file, a copy of a model, files to deploy by, a folder of their own.
         *("init", "export", "round export", "deploy print", "demo"),

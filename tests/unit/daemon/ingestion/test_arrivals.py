@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.control.answers.streams import StreamsAnswer
 from daemon.control.streams_facts import streams_answer
 from daemon.ingestion.arrivals import HOUR, MINUTE, ArrivalCounter, ArrivedSum
 from daemon.ingestion.ingest import Ingest
@@ -17,6 +18,7 @@ from memory.intake.records import Appended
 from memory.samples.records import Role
 from streams.backoff import Backoff
 from streams.document import Arrived, Batch, DeadLetter, Document, Gap, GapReason, Partition, Reason, RecordForm
+from tests.docs.json_page import mistakes
 from tests.unit.daemon.kept import Kept
 
 NEWS = Partition("news", 0, "topic-id")
@@ -139,6 +141,7 @@ def test_figures_are_those_of_the_store(tmp_path: Path) -> None:
         ingest.run(part)
         counts = store.counts()
         answer = streams_answer(store, None, ingest.arrived())
+        assert list(mistakes(answer, StreamsAnswer)) == []
         since, became = answer["since_start"], answer["became"]
         assert since is not None
         # Five came a second time, and the store says so.

@@ -2,13 +2,17 @@
 
 from collections import Counter
 from html import unescape
+from typing import Any
 
 import pytest
 
+from daemon.control.answers.peeked import PeekAnswer
 from daemon.control.streams_facts import streams_answer
+from daemon.errors import UnknownThing
 from daemon.ingestion.arrivals import ArrivalCounter
 from memory.intake.records import Appended
 from streams.document import Arrived, Batch, DeadLetter, Partition, Reason, RecordForm
+from tests.unit.daemon.fakes import FakeControl
 from tests.unit.daemon.page.browsers import Browser
 from tests.unit.daemon.page.conftest import Ground
 
@@ -66,3 +70,80 @@ def test_without_anything_read_the_store_alone_answers(ground: Ground, reader: B
     assert "No stream is read" in page
     assert "Nothing is counted where nothing is read" in page
     assert "not read here now" in page
+
+
+def peeked(*, text: bool = False) -> PeekAnswer:
+    """What was found, by a producer who means harm."""
+    answer: PeekAnswer = FakeControl().peek("news", number=0, offset=7, text=text)
+    answer["records"][0]["label"] = "<script>label"
+    if text:
+        answer["records"][0] |= {
+            "text": "<script>alert(1)</script>\u202e",
+            "key": "<b>key",
+            "headers": [["<i>h", None]],
+        }
+    return answer
+
+
+def test_records_are_masked_until_asked_for_and_asking_is_noted(
+    ground: Ground, reader: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they say is not sent before; then it is text and nothing else. The command does the same."""
+    asked: list[dict[str, Any]] = []
+
+    def peek(_: object, topic: str, **place: Any) -> PeekAnswer:
+        asked.append({"topic": topic, **place})
+        return peeked(text=place["text"])
+
+    monkeypatch.setattr(type(ground.control), "peek", peek)
+    where = "/streams/peek?topic=news&partition=0&offset=7&count=2"
+    noted = len([line for line in ground.control.audit(limit=500) if line["what"] == "peek"])
+    masked = reader.get(where).text
+    assert "9 characters, masked" in masked
+    assert "alert(1)" not in masked
+    assert "&lt;script&gt;label" in masked
+    assert "riverkeep peek news --partition 0 --offset 7 --count 2" in masked
+    assert "dead letter: not json" in masked
+    assert "holds offsets 3 to 89" in masked
+    assert 'href="/streams/peek?topic=news&amp;offset=9&amp;count=2&amp;partition=0"' in masked
+    shown = reader.get(f"{where}&text=1").text
+    assert "&lt;script&gt;alert(1)" in shown
+    assert "<script>alert" not in shown
+    assert "\u202e" not in shown
+    assert "&lt;b&gt;key" in shown
+    assert "&lt;i&gt;h" in shown
+    assert [call["text"] for call in asked] == [False, True]
+    assert asked[0] == {"topic": "news", "number": 0, "offset": 7, "count": 2, "text": False}
+    lines = [line for line in ground.control.audit(limit=500) if line["what"] == "peek"]
+    assert len(lines) == noted + 1
+    assert (lines[0]["who"].startswith("ada"), lines[0]["detail"]) == (True, asked[1])
+    assert reader.get(f"{where}&format=json").json() == peeked()
+
+
+def test_a_form_may_be_left_empty_and_what_is_wrong_stands_beside_it(
+    ground: Ground, reader: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a topic it only asks; topics that were read are offered; a broker's error has its status."""
+
+    def peek(_: object, topic: str, **place: Any) -> PeekAnswer:
+        if place["offset"] == 3:
+            raise UnknownThing(f"Offset 3 of {topic}/0 is deleted: it holds offsets 6 to 8.")
+        assert (place["number"], place["offset"], place["count"]) == (None, None, 5)
+        return peeked()
+
+    monkeypatch.setattr(type(ground.control), "peek", peek)
+    assert '<option value="news">' in reader.get("/streams/peek").text
+    assert reader.get("/streams/peek?topic=news&partition=&offset=&count=").status_code == 200
+    gone = reader.get("/streams/peek?topic=news&partition=0&offset=3&count=5")
+    assert (gone.status_code, "it holds offsets 6 to 8" in gone.text) == (404, True)
+    assert 'value="3"' in gone.text
+    for wrong in ("topic=../etc", "topic=news&offset=x", "topic=news&count=51", "topic=news&partition=-1"):
+        assert reader.get(f"/streams/peek?{wrong}").status_code == 400, wrong
+    assert reader.get("/streams/peek?format=json").status_code == 400
+
+
+def test_without_a_broker_the_page_says_so(ground: Ground, reader: Browser) -> None:
+    """Of topics that are read; of others it says where they can be looked into."""
+    answer = reader.get("/streams/peek?topic=salaries")
+    assert answer.status_code == 409
+    assert "does not name salaries" in unescape(answer.text)

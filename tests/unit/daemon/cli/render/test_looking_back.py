@@ -9,7 +9,7 @@ from daemon.cli.render.flips import print_flips
 from daemon.cli.render.generation_diffs import print_diff
 from daemon.cli.render.kept import print_next_draw
 from daemon.cli.render.screen import Screen
-from daemon.cli.render.streams import print_streams
+from daemon.cli.render.streams import print_peek, print_streams
 from daemon.cli.render.traces import print_trace
 from tests.unit.daemon.cli.render.screens import show_on
 from tests.unit.daemon.fakes import FakeControl
@@ -128,3 +128,19 @@ def test_how_reading_gets_on_is_shown_by_partition_and_form(screen: io.StringIO)
         "Offsets that never came: 18.",
     ):
         assert words in shown, shown
+
+
+def test_what_lies_in_kafka_is_shown_with_what_it_would_become(screen: io.StringIO) -> None:
+    """Nothing from outside moves a cursor or is taken for markup."""
+    print_peek(FakeControl().peek("news", text=True), now=60.0)
+    shown = screen.getvalue()
+    for words in (
+        "news/0 offset 7 document",
+        "JSON with a text, 90 bytes, sent in zstd, 1 min old, source news, label [bold]label, key user-1",
+        "headers: trace=4\\x1b[2J",
+        "[bold]a text \\x1b[2J …",
+        "news/0 offset 8 dead letter: not json",
+        "news/0 holds offsets 3 to 89.",
+    ):
+        assert words in shown, shown
+    assert "\x1b" not in shown
