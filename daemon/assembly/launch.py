@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from daemon.jobs.cluster import Account
 from daemon.lifecycle.excused_silence import Patience
 from daemon.lifecycle.shutdown import Deadline, Shutdown
 from daemon.lifecycle.supervised_threads import Watchers
@@ -32,6 +33,7 @@ class Launch:
         config_file: read again on SIGHUP; None: the environment alone.
         learner: the command that runs a round; another one only in tests of learners that misbehave.
         clock: unix seconds.
+        account: by which Jobs are asked for, where rounds are such; None: that of the pod which this process is.
     """
 
     settings: Settings
@@ -39,6 +41,7 @@ class Launch:
     learner: tuple[str, ...] = LEARNER
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     clock: Callable[[], float] = time.time
+    account: Account | None = None
 
     def child_environment(self) -> dict[str, str]:
         """What the learner's and the serving process are given."""

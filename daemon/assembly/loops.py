@@ -1,6 +1,7 @@
 """Who reads, learns, serves and begins rounds, by the settings; what is not set up is left out."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from daemon.assembly.launch import Launch, Shared
@@ -8,15 +9,20 @@ from daemon.assembly.rooms import OpenedRooms
 from daemon.ingestion.dead_letter_desk import DeadLetterDesk
 from daemon.ingestion.feedback_drain import FeedbackDesk
 from daemon.ingestion.ingest import Ingest, SameStore, why_full
+from daemon.jobs.cluster import account_within
+from daemon.jobs.learner_job import JobMaker, LearnerJob
 from daemon.processes.learner import Learner
 from daemon.processes.learner_process import LearnerProcess
 from daemon.processes.serving_process import ServingProcess, serving_process
 from daemon.rounds.loop import RoundsLoop
+from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.runner import RoundRunner
 from daemon.rounds.watched.arriving import ArrivingText
 from daemon.rounds.watched.watch import CanaryWatch
 from daemon.settings.records import record_needs
 from daemon.settings.tree import Settings
+from daemon.sizes.checkpointing import checkpointing_in_job
+from daemon.sizes.job_resources import describe_job
 from memory.store import Store
 from streams.kafka.publisher import DeadLetterPublisher
 from streams.kafka.source import KafkaSource
@@ -48,7 +54,7 @@ def make_loops(launch: Launch, shared: Shared, opened: OpenedRooms, *, owner: st
     Args:
         owner: this replica's name, for the offsets that it holds.
     """
-    learner = _learner(launch, shared)
+    learner = _learner(launch, shared, owner=owner)
     serving = _serving(launch, shared)
     rounds = _rounds(launch, shared, opened, learner, serving)
     feedback = FeedbackDesk(lambda: shared.settings.now, opened.rooms.store, launch.clock)
@@ -59,12 +65,39 @@ def make_loops(launch: Launch, shared: Shared, opened: OpenedRooms, *, owner: st
     return Loops(rounds, learner, feedback, serving, ingest, dead_letters)
 
 
-def _learner(launch: Launch, shared: Shared) -> Learner:
-    return LearnerProcess(
-        command=launch.learner,
-        environment=launch.child_environment(),
-        nice=launch.settings.lifecycle.learner_nice,
-        context=lambda: shared.current.spans.environment,
+def _learner(launch: Launch, shared: Shared, *, owner: str) -> Learner:
+    jobs = launch.settings.jobs
+
+    def context() -> Mapping[str, str]:
+        return shared.current.spans.environment
+
+    if jobs.template_file is None:
+        nice = launch.settings.lifecycle.learner_nice
+        return LearnerProcess(
+            command=launch.learner, environment=launch.child_environment(), nice=nice, context=context
+        )
+    maker = JobMaker(
+        launch.account or account_within(launch.environment),
+        jobs.template_file,
+        owner,
+        jobs.pending_seconds,
+        launch.learner,
+        context,
+    )
+    return LearnerJob(maker)
+
+
+def _limits(launch: Launch, shared: Shared, store: Store) -> MicroBatchLimits:
+    """What is done about memory: this machine's, or that of a Job, of which the template alone is known here."""
+    show, template_file = shared.metrics.micro_batch_ratio.set, launch.settings.jobs.template_file
+    if template_file is None:
+        return MicroBatchLimits(store, show=show)
+    return MicroBatchLimits(
+        store,
+        show=show,
+        there=lambda _: describe_job(template_file),
+        foretell=checkpointing_in_job(template_file),
+        beside_service=False,
     )
 
 
@@ -83,6 +116,7 @@ def _rounds(
         promotion=shared.promotion,
         clock=launch.clock,
         seed=lambda: secrets.randbits(31),
+        limits=_limits(launch, shared, opened.rooms.store),
     )
     watch = CanaryWatch(
         opened.rooms,

@@ -43,6 +43,10 @@ def examine(
         with _known_partitions(settings) as is_known:
             findings += examine_kafka(settings.streams, record_needs(settings), is_known)
     findings.append(Finding("records", ok=True, detail=needed_of_records(settings)))
+    if settings.jobs.template_file is not None:
+        from daemon.doctor.jobs import examine_jobs  # noqa: PLC0415 - a client only where it is used
+
+        findings += examine_jobs(settings)
     if load_model:
         findings += model.examine(settings, say)
     return findings

@@ -24,6 +24,7 @@ from daemon.settings.tree import Settings, with_recipe
 from daemon.sizes.checkpointing import Checkpointing, decide_checkpointing
 from daemon.sizes.estimate import describe_parts, least_bytes, serving_bytes, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+from daemon.sizes.job_resources import memory_of_job
 from daemon.sizes.sequence_length import length_of, with_chosen_length
 from daemon.sizes.shape import ModelShape
 from daemon.skills import read_skills
@@ -74,7 +75,10 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
     settings = with_chosen_length(settings, length)
     room = _room(settings, shape)
     settings, decided = _settle_checkpointing(settings, shape, room)
-    yield Finding("model", ok=True, detail=f"{describe_parameters(shape.parameters)}; trains on {device}")
+    where = (
+        f"trains on {device}" if settings.jobs.template_file is None else f"loads here, on {device}; rounds are Jobs"
+    )
+    yield Finding("model", ok=True, detail=f"{describe_parameters(shape.parameters)}; {where}")
     yield from _devices(settings, shape, gpus)
     yield Finding("how it learns", ok=True, detail=describe_learning(settings, shape, length, decided))
     yield Finding("how it answers", ok=True, detail=f"{served}: {cost}" if cost else served)
@@ -84,6 +88,8 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
         pass
     elif room.left < least_bytes(shape, settings.learner.recipe):
         yield _too_large(settings, shape, room)
+    elif settings.jobs.template_file is not None:
+        yield _estimate(settings, shape, room, "that is a Job")
     elif holder_of(settings.state_dir) is not None:
         yield _estimate(settings, shape, room, "while the daemon runs")
     elif shape.divided_by > 1:
@@ -109,6 +115,9 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
 
 def _room(settings: Settings, shape: ModelShape) -> Room | None:
     """What memory there is; None where the GPU's cannot be told."""
+    if settings.jobs.template_file is not None:
+        memory = memory_of_job(settings.jobs.template_file, settings.learner.device)
+        return None if memory.bytes is None else Room(memory.bytes, 0, 1)
     free = free_gpu_bytes() if shape.device_type == "cuda" else free_bytes()
     devices = settings.learner.devices
     # A GPU is one process's alone.
@@ -127,6 +136,9 @@ def _devices(settings: Settings, shape: ModelShape, gpus: int) -> Iterator[Findi
     learner = settings.learner
     described = describe_devices(learner.devices, learner.device, sharded=learner.sharded)
     if not described:
+        return
+    if settings.jobs.template_file is not None:
+        yield Finding("devices", ok=True, detail=f"rounds run {described}, in one Job")
         return
     ok = learner.devices == "all" or shape.device_type == "cpu" or learner.devices <= max(1, gpus)
     there = f"; GPUs that are here: {gpus}"
@@ -231,6 +243,9 @@ def _ask_memory(settings: Settings, question: Callable[["Store"], T]) -> T | Non
 def _load_in_a_process(settings: Settings, store: Path) -> dict[str, Any]:
     """What `daemon.doctor.load_model` says; a crash or a silence of the process is an answer too."""
     model, learner = settings.model, settings.learner.model_dump(mode="json")
+    if settings.jobs.template_file is not None:
+        # What it names is where Jobs run.
+        learner["device"] = "auto"
     arguments = [str(store), str(model.path), model.kind, list(model.labels), learner]
     try:
         completed = subprocess.run(

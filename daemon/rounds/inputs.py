@@ -13,6 +13,7 @@ from daemon.rounds.kept.kept_round import KeptRound
 from daemon.rounds.record import RoundRecord
 from daemon.settings.labels import answered_labels, labels_learned
 from daemon.settings.tree import Settings
+from daemon.sizes.job_resources import cores_of_job
 from daemon.skills import guarded, known_rights
 from gate.held_out import judged_by
 from gate.judge import plausibility_bounds
@@ -188,12 +189,19 @@ def _spec(
         compile=settings.learner.compile,
         sharded=settings.learner.sharded,
         # Written down, as the number of threads is part of what makes the weights.
-        threads=settings.learner.threads or usable_cores(),
+        threads=settings.learner.threads or _cores(settings),
         plausibility=plausibility_bounds(history(rooms.store), level, settings.gate),
         plausibility_documents=settings.learner.plausibility_documents,
         approved=record.approved,
         save_seconds=settings.learner.save_seconds,
     )
+
+
+def _cores(settings: Settings) -> int:
+    """Where the round runs; as many as are here where a Job does not say."""
+    template_file = settings.jobs.template_file
+    asked = None if template_file is None else cores_of_job(template_file)
+    return usable_cores() if asked is None else asked
 
 
 def _judging_again(spec: RoundSpec, kept_dir: Path) -> RoundSpec:

@@ -160,6 +160,7 @@ class MicroBatchLimits:
         show: told what share of the recipe's micro-batch a round is tried with, in (0, 1].
         there: tells the memory that a device has.
         foretell: decides on checkpointing where nothing is remembered.
+        beside_service: whether the learner runs beside this process, which then may end with it for want of memory.
     """
 
     def __init__(
@@ -169,7 +170,9 @@ class MicroBatchLimits:
         show: Callable[[float], None],
         there: Callable[[str], str] = describe_memory,
         foretell: Foretold = checkpointing_now,
+        beside_service: bool = True,
     ) -> None:
+        self._beside_service = beside_service
         self._store, self._show, self._there, self._foretell = store, show, there, foretell
         self._next: int | None = None
         self._conditions = ""
@@ -251,7 +254,7 @@ class MicroBatchLimits:
         alone; twice with one size, and none finished with it between, is remembered.
         """
         # A learner that had not said a word yet had loaded nothing that could fill the memory.
-        if not (directory / PROGRESS).exists():
+        if not self._beside_service or not (directory / PROGRESS).exists():
             return ""
         try:
             self._conditions = self._conditions_in(directory, number)

@@ -8,6 +8,7 @@ from checkpoints.errors import CheckpointsError
 from checkpoints.files.label_names import labels_in
 from checkpoints.kinds import KINDS
 from daemon.settings import sources
+from daemon.settings.jobs.template import BadTemplate, read_template
 from daemon.settings.labels import extends
 from daemon.settings.mistakes import Mistake
 from daemon.settings.records import why_no_chats
@@ -117,8 +118,10 @@ def _config(settings: Settings) -> dict[str, Any]:
 
 
 def of_devices(settings: Settings, raw: sources.Raw) -> list[Mistake]:
-    """A round that wants more GPUs than there are would end as it begins."""
+    """A round that wants more GPUs than there are would end as it begins; those of a Job are not here."""
     devices, device = settings.learner.devices, settings.learner.device
+    if settings.jobs.template_file is not None:
+        return []
     if isinstance(devices, str) or devices == 1 or device == "cpu":
         return []
     there = visible_gpus()
@@ -133,6 +136,22 @@ def of_devices(settings: Settings, raw: sources.Raw) -> list[Mistake]:
             f'Set devices to {max(1, there)} or to "all", or look whether CUDA_VISIBLE_DEVICES hides some.',
         )
     ]
+
+
+def of_job(settings: Settings, raw: sources.Raw) -> list[Mistake]:
+    """No round could be begun; that the file is not there is told of by itself."""
+    path = settings.jobs.template_file
+    if path is None:
+        return []
+    try:
+        read_template(path)
+    except BadTemplate as error:
+        return [
+            Mistake("jobs.template_file", str(path), raw.place(("jobs", "template_file")), str(error), error.remedy)
+        ]
+    except OSError:
+        pass
+    return []
 
 
 def of_tracing(settings: Settings, raw: sources.Raw, environment: Mapping[str, str]) -> list[Mistake]:

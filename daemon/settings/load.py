@@ -15,6 +15,7 @@ from daemon.settings.checks import (
     of_divided_weights,
     of_engine,
     of_four_bits,
+    of_job,
     of_model,
     of_skills,
     of_topics,
@@ -68,7 +69,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, *, file
             + of_four_bits(outcome.settings, raw)
         )
         mistakes += outcome.new(of_devices(outcome.settings, raw) + of_divided_weights(outcome.settings, raw))
-        mistakes += outcome.new(of_engine(outcome.settings, raw))
+        mistakes += outcome.new(of_engine(outcome.settings, raw) + of_job(outcome.settings, raw))
         mistakes += outcome.new(of_certificates(outcome.settings, raw))
         mistakes += outcome.new(of_tracing(outcome.settings, raw, environment))
         mistakes += outcome.new(of_skills(outcome.settings, raw))

@@ -10,6 +10,7 @@ from checkpoints.card import ModelKind
 from checkpoints.sequence_length import SequenceLength, read_length
 from checkpoints.settings import CheckpointsSettings
 from daemon.settings.admin import AdminSettings
+from daemon.settings.jobs.settings import JobsSettings
 from daemon.settings.lifecycle import LifecycleSettings
 from daemon.settings.triggers import TriggerSettings
 from gate.settings import GateSettings
@@ -86,6 +87,7 @@ class Settings(BaseModel):
     evaluation: EvaluationSettings = EvaluationSettings()
     admin: AdminSettings = AdminSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
+    jobs: JobsSettings = JobsSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
 

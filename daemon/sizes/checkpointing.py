@@ -4,12 +4,14 @@ That is less memory for a third more of the training's time, and the same result
 fit without into the memory that is free when it begins, with as many sequences in a pass as it begins with.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checkpoints.kinds import ModelKind
 from daemon.sizes.estimate import GIB, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+from daemon.sizes.job_resources import memory_of_job
 from daemon.sizes.model_shape import shape_of_files
 from daemon.sizes.shape import ModelShape
 from learner.settings import RecipeSettings
@@ -50,6 +52,28 @@ def checkpointing_now(
         return Checkpointing(on=False, why="the model's files do not tell what a round needs")
     free = free_bytes() if on_gpu is None else on_gpu
     return decide_checkpointing(replace(shape, divided_by=divided_by), recipe, free)
+
+
+def checkpointing_in_job(
+    template_file: Path,
+) -> Callable[[Path, ModelKind, RecipeSettings, str, int], Checkpointing]:
+    """What decides for rounds that are Jobs of Kubernetes: what their template asks for, as `checkpointing_now` else.
+
+    Args:
+        template_file: of the Jobs.
+    """
+
+    def decide(model: Path, kind: ModelKind, recipe: RecipeSettings, device: str, divided_by: int) -> Checkpointing:
+        memory = memory_of_job(template_file, device)
+        if memory.bytes is None:
+            # Half the micro-batch, down to one sequence, is tried before it is: see `daemon.rounds.out_of_memory`.
+            return Checkpointing(on=False, why=f"how much memory {memory.name} has is known when the round runs")
+        shape = shape_of_files(model, kind, device_type="cuda" if memory.on_gpu else "cpu")
+        if shape is None:
+            return Checkpointing(on=False, why="the model's files do not tell what a round needs")
+        return decide_checkpointing(replace(shape, divided_by=divided_by), recipe, memory.bytes)
+
+    return decide
 
 
 def decide_checkpointing(shape: ModelShape, recipe: RecipeSettings, free: int) -> Checkpointing:

@@ -1,6 +1,7 @@
 """How long sequences are to be where the recipe does not say so: chosen once, when the base is imported."""
 
 import math
+import sys
 from dataclasses import replace
 from typing import Final
 
@@ -8,6 +9,7 @@ from checkpoints.sequence_length import SequenceLength
 from daemon.settings.tree import Settings, kept_length, with_length
 from daemon.sizes.estimate import GIB, SHORTEST, serving_bytes, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+from daemon.sizes.job_resources import memory_of_job
 from daemon.sizes.model_shape import shape_of_files
 from daemon.sizes.shape import ModelShape
 from learner.devices.gpus import count_shares
@@ -41,16 +43,24 @@ def length_of(settings: Settings, counts: Counts | None) -> SequenceLength:
 
 def choose_length(settings: Settings, counts: Counts | None) -> SequenceLength:
     """What model, documents and the memory that is free now ask for; see `decide_length`."""
-    on_gpu = None if settings.learner.device == "cpu" else free_gpu_bytes()
-    device_type = "cpu" if on_gpu is None else "cuda"
-    shape = shape_of_files(settings.model.path, settings.model.kind, device_type=device_type)
+    on_gpu, free = _memory(settings)
+    shape = shape_of_files(settings.model.path, settings.model.kind, device_type="cuda" if on_gpu else "cpu")
     if shape is None:
         return SequenceLength(USUAL_LENGTH, "as the model's files do not tell its size")
-    free = free_bytes() if on_gpu is None else on_gpu
     learner = settings.learner
     shares = count_shares(learner.devices, learner.device, sharded=learner.sharded)
-    left = free - (serving_bytes(shape) if settings.serving.enabled else 0)
+    serves_there = settings.serving.enabled and settings.jobs.template_file is None
+    left = free - (serving_bytes(shape) if serves_there else 0)
     return decide_length(replace(shape, divided_by=shares), learner.recipe, left, tokens_per_document(counts))
+
+
+def _memory(settings: Settings) -> tuple[bool, int]:
+    """Whether rounds run on a GPU, and how many bytes are free there; as many as any where nobody can tell."""
+    if settings.jobs.template_file is not None:
+        memory = memory_of_job(settings.jobs.template_file, settings.learner.device)
+        return memory.on_gpu, sys.maxsize if memory.bytes is None else memory.bytes
+    on_gpu = None if settings.learner.device == "cpu" else free_gpu_bytes()
+    return on_gpu is not None, free_bytes() if on_gpu is None else on_gpu
 
 
 def with_chosen_length(settings: Settings, chosen: SequenceLength) -> Settings:
