@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
+import yaml
 
 from daemon.jobs.cluster import Account
 from tests.certificates import Authority
@@ -56,6 +57,8 @@ class FakeKubernetes:
         refusals: answered to the next requests whose method and path begin so, each a number of times.
         drops: how many of the next requests get no answer, though what they ask for is done.
         asked: methods and paths, in order.
+        allowed: what the daemon's account may do, by the Role that is deployed: resource and verb.
+        used: what of that it did.
     """
 
     files: Path
@@ -66,6 +69,8 @@ class FakeKubernetes:
     refusals: dict[str, tuple[Refusal, int]] = field(default_factory=dict)
     drops: dict[str, int] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    allowed: frozenset[tuple[str, str]] = frozenset()
+    used: set[tuple[str, str]] = field(default_factory=set)
     jobs: dict[str, Json] = field(default_factory=dict)
     pods: dict[str, Json] = field(default_factory=dict)
     events: list[Json] = field(default_factory=list)
@@ -86,7 +91,16 @@ class FakeKubernetes:
             self._kill(pod)
         for thread in self._threads:
             thread.join()
-        for each in (self.refusals, self.drops, self.asked, self.jobs, self.pods, self.events, self._processes):
+        for each in (
+            self.refusals,
+            self.drops,
+            self.asked,
+            self.used,
+            self.jobs,
+            self.pods,
+            self.events,
+            self._processes,
+        ):
             each.clear()
         self._threads.clear()
         self.renew("first")
@@ -183,6 +197,7 @@ class FakeKubernetes:
         """
         with self.lock:
             self.asked.append(f"{method} {path}")
+            self._require_right(right_of(method, path))
             for what, (refusal, times) in list(self.refusals.items()):
                 if f"{method} {path}".startswith(what) and times > 0:
                     self.refusals[what] = (refusal, times - 1)
@@ -192,6 +207,12 @@ class FakeKubernetes:
             if method == "DELETE" and path.startswith(f"{JOBS}/"):
                 return 200, self._delete(path.removeprefix(f"{JOBS}/"), body)
             return 200, self._get(path, query)
+
+    def _require_right(self, right: tuple[str, str]) -> None:
+        if right not in self.allowed:
+            resource, verb = right
+            raise Refusal(403, "Forbidden", f'User "x" cannot {verb} resource "{resource}"')
+        self.used.add(right)
 
     def _get(self, path: str, query: Mapping[str, str]) -> Any:
         for root, kind, things in ((JOBS, "Job", self.jobs), (PODS, "Pod", self.pods)):
@@ -331,6 +352,22 @@ class FakeKubernetes:
         return self.files / f"{pod}.log"
 
 
+def right_of(method: str, path: str) -> tuple[str, str]:
+    """What a request takes: a resource and a verb."""
+    resource, _, name = path.partition(f"/namespaces/{NAMESPACE}/")[2].partition("/")
+    if name.endswith("/log"):
+        resource = f"{resource}/log"
+    return resource, {"POST": "create", "DELETE": "delete"}.get(method, "get" if name else "list")
+
+
+def rights() -> frozenset[tuple[str, str]]:
+    """Those of the Role that is deployed."""
+    role, _ = yaml.safe_load_all((Path(__file__).parents[1] / "deploy/kubernetes-jobs/rights.yaml").read_text())
+    return frozenset(
+        (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+    )
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -346,7 +383,7 @@ def kubernetes(directory: Path) -> Iterator[FakeKubernetes]:
     pair = authority.pair("api")
     (directory / "ca.crt").write_bytes(authority.own.certificate.read_bytes())
     (directory / "namespace").write_text(NAMESPACE)
-    fake = FakeKubernetes(directory)
+    fake = FakeKubernetes(directory, allowed=rights())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))

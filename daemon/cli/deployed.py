@@ -16,6 +16,7 @@ WHAT: Final = {
     "riverkeep.sysusers.conf": "the user that the unit runs as",
     "kubernetes": "the base for Kustomize: `kubectl apply -k`",
     "kubernetes-replicas": "a component for it: more pods that answer",
+    "kubernetes-jobs": "a component for it: rounds as Jobs, which take a GPU while they run",
     "helm/riverkeep": "the Helm chart: `helm install riverkeep`",
     "prometheus.yml": "a configuration of Prometheus; it loads the next two from beside it",
     "alerts.yaml": "alerts, each with a page of what to do",

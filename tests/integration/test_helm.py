@@ -1,7 +1,7 @@
 """The Helm chart says what the Kustomize base says, and what it can say beyond that Kubernetes understands."""
 
 import json
-import shutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from daemon.settings.load import load
-from tests.integration.test_deploy import ALERTS, DEPLOY, KUBERNETES, RECORDING, REPLICAS, run
-from tests.unproven import HELM, KUBECTL, program
+from tests.integration.test_deploy import ALERTS, DEPLOY, KUBERNETES, RECORDING, run
+from tests.integration.test_deploy_jobs import kustomized
+from tests.unproven import HELM, program
 
 CHART: Final = DEPLOY / "helm" / "riverkeep"
 VALUES: Final = sorted(CHART.glob("values*.yaml"))
@@ -28,6 +29,13 @@ OWN_LABELS: Final = {
     "helm.sh/chart",
 }
 EVERYTHING: Final = {
+    "rounds.asJobs.enabled": True,
+    "rounds.asJobs.image": "riverkeep:cuda",
+    "rounds.asJobs.labels": {"kueue.x-k8s.io/queue-name": "gpus"},
+    "rounds.asJobs.nodeSelector": {"pool": "gpu"},
+    "rounds.asJobs.pod": {"priorityClassName": "batch"},
+    "rounds.asJobs.runtimeClassName": "nvidia",
+    "rounds.asJobs.storage.storageClassName": "shared",
     "replicas.enabled": True,
     "replicas.autoscaling.enabled": True,
     "replicas.gpus": 1,
@@ -50,6 +58,9 @@ EVERYTHING: Final = {
     "storage.storageClassName": "fast",
     "replicas.checkpoints.storageClassName": "shared",
 }
+OWN: Final = {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
+GENERATED: Final = re.compile(r"(?<=^riverkeep)-[a-z0-9]{10}$|(?<=^riverkeep-jobs)-[a-z0-9]{10}$")
+"""What Kustomize appends to the name of a ConfigMap that it generates."""
 OF_OPERATORS: Final = {"ServiceMonitor", "PrometheusRule", "ExternalSecret"}
 """Kinds that Kubernetes itself does not know."""
 
@@ -74,21 +85,6 @@ def rendered(values: Mapping[str, object] = MappingProxyType({}), release: str =
     return [each for each in yaml.safe_load_all(made.stdout) if each]
 
 
-def kustomized(tmp_path: Path, *, replicas: bool) -> list[dict[str, Any]]:
-    """The objects of the base, with those of the replicas."""
-    kubectl = program("kubectl", KUBECTL)
-    for place in (KUBERNETES, REPLICAS):
-        shutil.copytree(place, tmp_path / place.name)
-    overlay = tmp_path / "overlay"
-    overlay.mkdir()
-    components = ["components: [../kubernetes-replicas]"] if replicas else []
-    lines = ["kind: Kustomization", "resources: [../kubernetes]", *components]
-    (overlay / "kustomization.yaml").write_text("\n".join(lines))
-    built = run(kubectl, "kustomize", str(overlay))
-    assert built.returncode == 0, built.stdout
-    return list(yaml.safe_load_all(built.stdout))
-
-
 def plain(value: Any) -> Any:
     """An object without what each of the two tools adds for itself; lists of named things in the order of names."""
     if isinstance(value, list):
@@ -108,22 +104,39 @@ def by_name(objects: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
     names = {each["metadata"]["name"] for each in objects if each["kind"] == "ConfigMap"}
     text = json.dumps(objects)
     for name in names:
-        text = text.replace(f'"{name}"', '"riverkeep"') if name.startswith("riverkeep-") else text
+        text = text.replace(f'"{name}"', f'"{GENERATED.sub("", name)}"')
     return {(each["kind"], each["metadata"]["name"]): plain(each) for each in json.loads(text)}
 
 
-@pytest.mark.parametrize("replicas", [False, True], ids=["alone", "with replicas"])
-def test_it_makes_what_kustomize_makes(tmp_path: Path, *, replicas: bool) -> None:
+def held(config: dict[str, Any]) -> object:
+    """What is in the only file of a ConfigMap, without what the chart adds to the pods of Jobs."""
+    ((name, text),) = config["data"].items()
+    if name != "job.yaml":
+        return text.rstrip()
+    job = yaml.safe_load(text)
+    # The release's name, so that a policy of the network finds them.
+    assert set(job["spec"]["template"].pop("metadata", {"labels": OWN})["labels"]) == OWN
+    return job
+
+
+@pytest.mark.parametrize(
+    "components", [(), ("replicas",), ("jobs",), ("replicas", "jobs")], ids=lambda names: " and ".join(names) or "alone"
+)
+def test_it_makes_what_kustomize_makes(tmp_path: Path, components: tuple[str, ...]) -> None:
     """Field by field; beyond it only what the base leaves to the cluster's owner."""
-    ours = by_name(rendered({"replicas.enabled": replicas}))
-    theirs = by_name(kustomized(tmp_path, replicas=replicas))
+    replicas = "replicas" in components
+    ours = by_name(rendered({"replicas.enabled": replicas, "rounds.asJobs.enabled": "jobs" in components}))
+    theirs = by_name(kustomized(tmp_path, components))
     assert set(ours) - set(theirs) == ({("PodDisruptionBudget", "riverkeep-replica")} if replicas else set())
     for name, expected in theirs.items():
         made = ours[name]
         # Labels of a generated object, how often an image is pulled, what outlives a release, where replicas go.
         if name[0] == "ConfigMap":
-            assert made["data"]["riverkeep.toml"].rstrip() == expected["data"]["riverkeep.toml"].rstrip()
+            assert held(made) == held(expected)
             continue
+        if name[0] == "RoleBinding":
+            assert made["subjects"][0].pop("namespace") == "ml"
+            assert expected["subjects"][0].pop("namespace") == "default"
         if name[0] in ("StatefulSet", "Deployment"):
             spec = made["spec"]["template"]["spec"]
             assert spec["containers"][0].pop("imagePullPolicy") == "IfNotPresent"
@@ -174,7 +187,7 @@ def test_its_variables_are_settings(tmp_path: Path) -> None:
     """What the chart writes into the environment is taken by the program, with the settings that it mounts."""
     (daemon,) = [each for each in rendered(EVERYTHING) if each["kind"] == "StatefulSet"]
     environment = {each["name"]: each["value"] for each in daemon["spec"]["template"]["spec"]["containers"][0]["env"]}
-    (settings,) = [each for each in rendered(EVERYTHING) if each["kind"] == "ConfigMap"]
+    settings = next(each for each in rendered(EVERYTHING) if "riverkeep.toml" in each.get("data", {}))
     (tmp_path / "riverkeep.toml").write_text(settings["data"]["riverkeep.toml"])
     taken = load(tmp_path / "riverkeep.toml", environment)
     assert taken.streams.group_id == "river"

@@ -24,13 +24,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- .Values.settings | default (.Files.Get "files/riverkeep.toml") -}}
 {{- end -}}
 
-{{/* The account, and what nobody in the pod may do. */}}
+{{/* The account, and what nobody in the pod may do. Called with a dict: root, and token: whether it is for the pod. */}}
 {{- define "riverkeep.confinement" -}}
-serviceAccountName: {{ include "riverkeep.name" . }}
-automountServiceAccountToken: false
+serviceAccountName: {{ include "riverkeep.name" .root }}
+automountServiceAccountToken: {{ .token }}
 # A service called riverkeep would put RIVERKEEP_* variables into the pod, which are read as settings.
 enableServiceLinks: false
-{{- with .Values.image.pullSecrets }}
+{{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -44,24 +44,30 @@ securityContext:
     type: RuntimeDefault
 {{- end -}}
 
-{{/* Image, environment, rights and the wait before SIGTERM of every container. */}}
+{{/* Image, environment, rights and the wait before SIGTERM of every container. Called with a dict: root, and jobs:
+     whether rounds are Jobs. */}}
 {{- define "riverkeep.container" -}}
+{{- $values := .root.Values -}}
 name: riverkeep
-image: {{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
-{{- if or .Values.environment .Values.tls.secretName }}
+image: {{ printf "%s:%s" $values.image.repository ($values.image.tag | default .root.Chart.AppVersion) }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+{{- if or $values.environment $values.tls.secretName .jobs }}
 env:
-  {{- range $name, $value := .Values.environment }}
+  {{- range $name, $value := $values.environment }}
   - name: {{ $name }}
     value: {{ $value | quote }}
   {{- end }}
-  {{- if .Values.tls.secretName }}
+  {{- if $values.tls.secretName }}
   {{- range $section := list "SERVING" "ADMIN" }}
   - name: RIVERKEEP_{{ $section }}__TLS_CERT_FILE
     value: /run/secrets/riverkeep-tls/tls.crt
   - name: RIVERKEEP_{{ $section }}__TLS_KEY_FILE
     value: /run/secrets/riverkeep-tls/tls.key
   {{- end }}
+  {{- end }}
+  {{- if .jobs }}
+  - name: RIVERKEEP_JOBS__TEMPLATE_FILE
+    value: /etc/riverkeep-jobs/job.yaml
   {{- end }}
 {{- end }}
 # SIGTERM comes after it: when nothing sends requests here any more, as the pod has left the services' endpoints.
@@ -146,4 +152,76 @@ port: admin
 {{- if .Values.tls.secretName }}
 scheme: HTTPS
 {{- end }}
+{{- end -}}
+
+{{/* The Job of a round, of which the daemon fills in the rest. */}}
+{{- define "riverkeep.job" -}}
+{{- $jobs := .Values.rounds.asJobs -}}
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {{ include "riverkeep.name" . }}-round
+  {{- with $jobs.labels }}
+  labels:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  ttlSecondsAfterFinished: 3600
+  template:
+    metadata:
+      labels:
+        {{- include "riverkeep.selector" (dict "root" . "name" "riverkeep-learner") | nindent 8 }}
+    spec:
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      {{- with .Values.image.pullSecrets }}
+      imagePullSecrets:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: 10001
+        runAsGroup: 10001
+        fsGroup: 10001
+        fsGroupChangePolicy: OnRootMismatch
+        seccompProfile:
+          type: RuntimeDefault
+      {{- with $jobs.runtimeClassName }}
+      runtimeClassName: {{ . }}
+      {{- end }}
+      {{- with $jobs.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $jobs.tolerations }}
+      tolerations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $jobs.pod }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+      containers:
+        - name: learner
+          {{- with $jobs.image }}
+          image: {{ . }}
+          {{- end }}
+          resources:
+            {{- include "riverkeep.resources" (dict "resources" $jobs.resources "gpus" $jobs.gpus) | nindent 12 }}
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities:
+              drop: ["ALL"]
+          volumeMounts:
+            - name: rounds
+              mountPath: /var/lib/riverkeep/rounds
+            - name: tmp
+              mountPath: /tmp
+      volumes:
+        - name: rounds
+          persistentVolumeClaim:
+            claimName: {{ include "riverkeep.name" . }}-rounds
+        - name: tmp
+          emptyDir:
+            sizeLimit: {{ $jobs.temporary }}
 {{- end -}}

@@ -23,6 +23,7 @@ def test_a_job_is_tried_and_none_is_run(cluster: FakeKubernetes, template_file: 
     assert "1 nvidia.com/gpu, image registry/riverkeep:1" in findings[0].detail
     assert "may list Jobs, delete Jobs, list pods, list events, read logs of pods" in findings[1].detail
     assert cluster.jobs == {}
+    assert cluster.allowed - cluster.used == {("jobs", "get")}, "the Role grants what nobody takes"
 
 
 @pytest.mark.parametrize(

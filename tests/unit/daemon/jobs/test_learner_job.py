@@ -108,6 +108,7 @@ def test_a_job_runs_the_learner_and_tells_what_it_tells(
     assert [event.event for event in one.heard] == ["runs", "phase", "step"]
     assert (tmp_path / "learner.log").read_text() == "a warning\n"
     assert learner.resident == 0
+    assert ("jobs", "get") in cluster.used
     (made,) = cluster.jobs.values()
     assert made["metadata"]["labels"]["team"] == "models"
     assert made["metadata"]["ownerReferences"][0]["uid"] == cluster.pods["riverkeep-0"]["metadata"]["uid"]
