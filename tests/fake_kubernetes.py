@@ -241,6 +241,8 @@ class FakeKubernetes:
         except kubernetes_validate.ValidationError as error:
             raise Refusal(422, "Invalid", f"Job.batch is invalid: {error.message}") from None
         name = job["metadata"]["name"]
+        if any("image" not in each for each in job["spec"]["template"]["spec"]["containers"]):
+            raise Refusal(422, "Invalid", f'Job.batch "{name}" is invalid: containers[0].image: Required value')
         if name in self.jobs:
             raise Refusal(409, "AlreadyExists", f'jobs.batch "{name}" already exists')
         made = job | {"metadata": job["metadata"] | self._metadata(name, job["metadata"]["labels"]), "status": {}}

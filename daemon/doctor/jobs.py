@@ -29,9 +29,9 @@ def examine_jobs(settings: Settings, account: Account | None = None) -> Iterator
     if path is None:
         return
     try:
-        template = read_template(path)
-        with Cluster(account or account_within(os.environ)) as cluster:
-            maker = JobMaker(account or account_within(os.environ), path, NOBODY, settings.jobs.pending_seconds)
+        template, asking = read_template(path), account or account_within(os.environ)
+        with Cluster(asking) as cluster:
+            maker = JobMaker(asking, path, NOBODY, settings.jobs.pending_seconds)
             yield _creation(cluster, maker, template)
             yield from _rights(cluster, maker)
     except (OSError, BadTemplate, DaemonError) as error:

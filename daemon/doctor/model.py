@@ -24,7 +24,7 @@ from daemon.settings.tree import Settings, with_recipe
 from daemon.sizes.checkpointing import Checkpointing, decide_checkpointing
 from daemon.sizes.estimate import describe_parts, least_bytes, serving_bytes, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
-from daemon.sizes.job_resources import memory_of_job
+from daemon.sizes.job_resources import devices_of_job, memory_of_job
 from daemon.sizes.sequence_length import length_of, with_chosen_length
 from daemon.sizes.shape import ModelShape
 from daemon.skills import read_skills
@@ -138,7 +138,10 @@ def _devices(settings: Settings, shape: ModelShape, gpus: int) -> Iterator[Findi
     if not described:
         return
     if settings.jobs.template_file is not None:
-        yield Finding("devices", ok=True, detail=f"rounds run {described}, in one Job")
+        asked = devices_of_job(settings.jobs.template_file)
+        enough = isinstance(learner.devices, str) or learner.device == "cpu" or asked >= learner.devices
+        remedy = f"Let the Job ask for {learner.devices} GPUs, in {settings.jobs.template_file}."
+        yield Finding("devices", ok=enough, detail=f"rounds run {described}; a Job asks for {asked}", remedy=remedy)
         return
     ok = learner.devices == "all" or shape.device_type == "cpu" or learner.devices <= max(1, gpus)
     there = f"; GPUs that are here: {gpus}"

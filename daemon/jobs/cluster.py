@@ -129,12 +129,7 @@ class Cluster:
 
     def job(self, name: str) -> Mapping[str, Any] | None:
         """A Job; None where there is none of that name."""
-        try:
-            return self._ask("GET", f"{self._jobs}/{name}")
-        except ClusterError as error:
-            if error.status == httpx.codes.NOT_FOUND:
-                return None
-            raise
+        return self._find(f"{self._jobs}/{name}")
 
     def jobs(self, labels: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
         """The Jobs with these labels."""
@@ -153,9 +148,9 @@ class Cluster:
         """The pods with these labels."""
         return self._list(f"{self._namespace}/pods", {"labelSelector": _selector(labels)})
 
-    def pod(self, name: str) -> Mapping[str, Any]:
-        """A pod."""
-        return self._ask("GET", f"{self._namespace}/pods/{name}")
+    def pod(self, name: str) -> Mapping[str, Any] | None:
+        """A pod; None where there is none of that name."""
+        return self._find(f"{self._namespace}/pods/{name}")
 
     def log(self, pod: str, container: str) -> bytes:
         """The end of what a container wrote to standard output and standard error; at most a mebibyte of it."""
@@ -189,6 +184,14 @@ class Cluster:
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._account.token}"}
+
+    def _find(self, path: str) -> Mapping[str, Any] | None:
+        try:
+            return self._ask("GET", path)
+        except ClusterError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
 
     def _list(self, path: str, params: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
         items = self._ask("GET", path, params={**params, "limit": str(MANY)}).get("items")

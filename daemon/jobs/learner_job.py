@@ -75,15 +75,15 @@ class JobMaker:
         )
 
     def daemon_pod(self, cluster: Cluster) -> DaemonPod | None:
-        """The pod that this daemon runs in; None where its name is not known.
+        """The pod that this daemon runs in; None where its name is not known, as with a host's network.
 
         Raises:
             ClusterError: it cannot be read.
         """
         name = self.account.pod
-        if not name:
+        pod = cluster.pod(name) if name else None
+        if pod is None:
             return None
-        pod = cluster.pod(name)
         containers = pod["spec"]["containers"]
         own = next((each for each in containers if each["name"] == DAEMON_CONTAINER), containers[0])
         return DaemonPod(name, pod["metadata"]["uid"], own["image"])

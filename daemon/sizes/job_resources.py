@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.settings.jobs.template import BadTemplate, read_template
+from daemon.settings.jobs.template import BadTemplate, quantity_of, read_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,15 @@ def memory_of_job(template_file: Path, device: str) -> JobMemory:
     if device != "cpu" and (template.devices or device.startswith("cuda")):
         return JobMemory(on_gpu=True, bytes=None)
     return JobMemory(on_gpu=False, bytes=template.memory_bytes)
+
+
+def devices_of_job(template_file: Path) -> int:
+    """How many devices it asks for; 0 where it cannot be read."""
+    try:
+        asked = read_template(template_file).devices.values()
+    except (OSError, BadTemplate):
+        return 0
+    return sum(int(quantity_of(str(count)) or 0) for count in asked)
 
 
 def cores_of_job(template_file: Path) -> int | None:

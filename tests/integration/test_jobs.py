@@ -42,7 +42,7 @@ def test_a_round_of_the_real_learner_is_a_job(cluster: FakeKubernetes, tmp_path:
     with world(
         tmp_path,
         model={"path": str(make_causal(tmp_path / "llama"))},
-        learner={"device": "cpu", "threads": 1, "silence_seconds": 120, "recipe": {**RECIPE, "max_steps": 30}},
+        learner={"device": "cpu", "threads": 1, "silence_seconds": 120, "recipe": RECIPE},
         gate={"minimum_documents": 5, "minimum_gain": 0},
     ) as here:
         begin = here.current.phase

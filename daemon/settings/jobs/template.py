@@ -1,7 +1,8 @@
 """The Job of Kubernetes that a person wrote for rounds: read, and what can be told of it before it runs."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -118,6 +119,7 @@ def as_template(job: object) -> JobTemplate:
     """
     remedy = "Begin with that of deploy/kubernetes-jobs (`riverkeep deploy print kubernetes-jobs/job.yaml`)."
     table = _table(job)
+    _require_json(table)
     if (table.get("apiVersion"), table.get("kind")) != ("batch/v1", "Job"):
         raise BadTemplate("It is no Job: apiVersion and kind have to be batch/v1 and Job.", remedy)
     pod = _table(_table(_table(table.get("spec")).get("template")).get("spec"))
@@ -132,7 +134,26 @@ def as_template(job: object) -> JobTemplate:
         )
     if not all(isinstance(name, str) for name in names):
         raise BadTemplate("A container has no name.", f"Call the learner's {CONTAINER}.")
-    return JobTemplate(table, names.index(CONTAINER) if CONTAINER in names else 0)
+    at = names.index(CONTAINER) if CONTAINER in names else 0
+    for thing in (table, table["spec"]["template"]):
+        _require(_table, thing, "metadata", "a table")
+        for name in ("labels", "annotations"):
+            _require(_table, _table(thing.get("metadata")), name, "a table")
+    _require(_tables, containers[at], "env", "a list of tables")
+    return JobTemplate(table, at)
+
+
+def _require_json(table: Mapping[str, Any]) -> None:
+    try:
+        json.dumps(table, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadTemplate(f"It has a value that JSON has not: {error}.", "Put dates and the like in quotes.") from None
+
+
+def _require(kind: Callable[[object], object], thing: Mapping[str, Any], name: str, what: str) -> None:
+    value = thing.get(name)
+    if value is not None and kind(value) != value:
+        raise BadTemplate(f"{name} has to be {what}.", "Correct it; `kubectl explain job --recursive` helps.")
 
 
 def quantity_of(quantity: str) -> float | None:

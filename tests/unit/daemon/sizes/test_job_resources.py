@@ -8,7 +8,7 @@ import pytest
 from daemon.settings.tree import Settings
 from daemon.sizes import sequence_length
 from daemon.sizes.checkpointing import checkpointing_in_job
-from daemon.sizes.job_resources import JobMemory, cores_of_job, describe_job, memory_of_job
+from daemon.sizes.job_resources import JobMemory, cores_of_job, describe_job, devices_of_job, memory_of_job
 from learner.settings import RecipeSettings
 from tests.models import make_causal
 from tests.unit.daemon.sizes.test_sequence_length import SMOLLM2
@@ -47,12 +47,14 @@ def test_a_template_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     assert memory_of_job(tmp_path / "none.yaml", "auto") == JobMemory(on_gpu=False, bytes=None)
     assert describe_job(tmp_path / "none.yaml") == ""
     assert cores_of_job(tmp_path / "none.yaml") is None
+    assert devices_of_job(tmp_path / "none.yaml") == 0
 
 
 @pytest.mark.parametrize(("limits", "cores"), [("cpu: 500m", 1), ("cpu: 6.5", 7), ("memory: 8Gi", None)])
 def test_threads_are_for_the_cores_of_the_job(tmp_path: Path, limits: str, cores: int | None) -> None:
     """Not for the few that the daemon's pod has."""
     assert cores_of_job(written(tmp_path, limits)) == cores
+    assert devices_of_job(written(tmp_path, f"{limits}, nvidia.com/gpu: 2")) == 2
 
 
 def test_checkpointing_is_decided_by_the_limit_of_the_job(tmp_path: Path) -> None:
