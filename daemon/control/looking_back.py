@@ -16,6 +16,7 @@ from daemon.control.facts import explained, flips, rounds, traces
 from daemon.control.facts.generation_diffs import generation_diff
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
+from daemon.naive_twin import read_naive_twin
 from daemon.rounds.directories import round_directory
 from daemon.rounds.judgeable import ForeseenEvidence, foresee
 from daemon.settings.tree import Settings
@@ -80,7 +81,8 @@ class StoreLooks(Control):
 
     @override
     def generations(self) -> GenerationsAnswer:
-        return rounds.generations(self._store, self._checkpoints.grounds())
+        twin = read_naive_twin(self._settings.state_dir)
+        return rounds.generations(self._store, self._checkpoints.grounds(), twin)
 
     @override
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:

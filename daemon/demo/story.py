@@ -27,6 +27,8 @@ from daemon.demo.twin import Twin
 from daemon.demo.visitors import Visitors, complete
 from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
+from daemon.naive_twin import note_naive_twin
+from gate.forgetting import ScoreMatrix, average_forgetting
 from learner.directory.progress_event import ProgressEvent
 from learner.directory.report import Report, read_report
 from memory.store import Store
@@ -198,8 +200,16 @@ class _Story:
         scene = self._screen.scene
         self.told.twin.add(report, report.candidates[0])
         scene.naive = self.told.twin.matrix
+        note_naive_twin(self._service.settings.state_dir, self._forgotten_by_the_twin(scene.naive))
         scene.twin, scene.twin_step, scene.twin_steps = "", 0, 0
         self._screen.say(f"the naive twin has learned {len(scene.naive.scores) - 1} of {len(self._stream)} eras")
+
+    def _forgotten_by_the_twin(self, matrix: ScoreMatrix) -> dict[int, float]:
+        accepted = [round_["number"] for round_ in self.told.rounds if round_["state"] == "accepted"]
+        # Row 0 is the base; the twin may be behind.
+        rows = range(1, len(matrix.scores))
+        forgotten = {number: average_forgetting(matrix, row) for row, number in zip(rows, accepted, strict=False)}
+        return {number: figure for number, figure in forgotten.items() if figure is not None}
 
     def _poison(self) -> None:
         poison = make_poison(self._stream[POISON_AFTER_ERA % len(self._stream)], POISONED_PARAGRAPHS)

@@ -27,6 +27,7 @@ from checkpoints.probe.reference_answer import ReferenceAnswer
 from checkpoints.removed_numbers import RemovedNumbers
 from checkpoints.sequence_length import SequenceLength
 from checkpoints.serving_pointer import Canary, Pointer
+from daemon import naive_twin
 from daemon.admin import token
 from daemon.lifecycle import lock
 from daemon.lifecycle.lock import Holder
@@ -151,6 +152,7 @@ STATE_DIRECTORY: Final = (
     Kept(token.FILE_NAME, "the admin token, where `admin.token_file` names no other file", backed_up=True),
     Kept("replica.id", "a random name, by which replicas that share a consumer group are told apart", backed_up=True),
     Kept(lock.FILE_NAME, "[who holds this directory](#holder); the lock ends with that process, and the file stays"),
+    Kept(naive_twin.FILE_NAME, "what the demo's naive twin forgot, by round"),
     Kept("compiled/", "compiled layers (`learner.compile`)"),
 )  # fmt: skip
 GENERATION: Final = (

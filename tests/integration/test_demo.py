@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.naive_twin import read_naive_twin
 from memory.samples.records import Role
 from memory.settings import MemorySettings
 from memory.store import Store
@@ -40,6 +41,9 @@ def test_two_eras_are_learned_and_the_poison_is_not(tmp_path: Path) -> None:
         float(re.findall(FORGETTING.format(name), done.stdout)[-1]) for name in ("kept by Riverkeep", "naive twin")
     )
     assert kept < twin
+    noted = read_naive_twin(tmp_path / "state")
+    assert list(noted) == [1, 2]
+    assert noted[2] == pytest.approx(twin, abs=0.001)
     assert "The files stay; nothing answers any more." in done.stdout
     assert "<svg" in (tmp_path / "demo.svg").read_text()
     with Store.open(tmp_path / "state" / "riverkeep.db", MemorySettings(), read_only=True) as store:

@@ -281,12 +281,24 @@ class JudgedRound(TypedDict):
     learned: float | None
 
 
+class TwinRound(TypedDict):
+    """What a naive twin, which learned the same new text by plain fine-tuning, had forgotten after a round.
+
+    Attributes:
+        forgotten: of all older text, in the mean, in nats per token.
+    """
+
+    round: int
+    forgotten: float
+
+
 class GenerationsAnswer(TypedDict):
     """The generations, which of them serves, and R.
 
     Attributes:
         knowledge: of what serves.
         judged: the latest rounds that were judged, oldest first.
+        twin: of a naive twin, where one follows these rounds, as the demo's does; oldest first.
         slices: names of those that `scores` are of, in order.
         skills: what generations answer rightly, by generation and skill.
     """
@@ -294,6 +306,7 @@ class GenerationsAnswer(TypedDict):
     serving: int | None
     knowledge: KnowledgeStanding
     judged: list[JudgedRound]
+    twin: list[TwinRound]
     generations: list[GenerationLine]
     slices: list[str]
     scores: list[ScoreLine]

@@ -138,7 +138,7 @@ _remembered: Final[WeakKeyDictionary[Store, tuple[object, GenerationsAnswer]]] =
 _lock: Final = threading.Lock()
 
 
-def generations(store: Store, grounds: Mapping[int, int]) -> GenerationsAnswer:
+def generations(store: Store, grounds: Mapping[int, int], twin: Mapping[int, float]) -> GenerationsAnswer:
     """The generations, which serves, and R: by generation, within one by slice in the order of `slice_names`.
 
     Whoever is given it changes nothing in it: the same is given until the ledger stands otherwise.
@@ -146,18 +146,21 @@ def generations(store: Store, grounds: Mapping[int, int]) -> GenerationsAnswer:
     Args:
         store: of the ledger.
         grounds: what each generation on disk lies on that is an adapter.
+        twin: what a naive twin forgot, by round.
     """
     with _lock:
         saw_erased = store.people.saw_erased_text()
-        key = (store.rounds.standing(), store.generations.count(), dict(saw_erased), dict(grounds))
+        key = (store.rounds.standing(), store.generations.count(), dict(saw_erased), dict(grounds), dict(twin))
         known_at, answer = _remembered.get(store, (None, None))
         if answer is None or known_at != key:
-            answer = _generations(store, saw_erased, grounds)
+            answer = _generations(store, saw_erased, grounds, twin)
             _remembered[store] = key, answer
         return answer
 
 
-def _generations(store: Store, saw_erased: Mapping[int, bool], grounds: Mapping[int, int]) -> GenerationsAnswer:
+def _generations(
+    store: Store, saw_erased: Mapping[int, bool], grounds: Mapping[int, int], twin: Mapping[int, float]
+) -> GenerationsAnswer:
     skills = store.generations.skill_scores()
     alike = comparable(skills, -1 if (serving := store.generations.serving()) is None else serving)
     matrix = sorted(store.generations.score_matrix(), key=lambda entry: (entry.generation, in_order(entry.slice)))
@@ -170,6 +173,7 @@ def _generations(store: Store, saw_erased: Mapping[int, bool], grounds: Mapping[
         "serving": serving,
         "knowledge": knowledge_standing(read_ledger(store).knowledge),
         "judged": judged_rounds(store.rounds.listed(limit=ROUNDS_JUDGED)),
+        "twin": [{"round": number, "forgotten": forgotten} for number, forgotten in sorted(twin.items())],
         "generations": [
             generation_line(generation, saw_erased, lengths, grounds) for generation in store.generations.listed()
         ],

@@ -1,8 +1,9 @@
 """Where things lie in a small drawing: ticks that people would choose, points, bands, and bounds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 WIDTH: Final = 520.0
@@ -47,6 +48,7 @@ class Chart:
     Attributes:
         line: through the marks that were accepted, as SVG takes it.
         bound: the line of the bound, as SVG takes it; empty where there is none.
+        beside: the line of what is drawn beside the figures, as SVG takes it; empty where there is nothing.
         zero: where nothing lies.
         y_ticks, x_ticks: of the axes.
     """
@@ -54,6 +56,7 @@ class Chart:
     marks: tuple[Mark, ...]
     line: str
     bound: str
+    beside: str
     zero: float
     y_ticks: tuple[Tick, ...]
     x_ticks: tuple[Tick, ...]
@@ -77,14 +80,19 @@ class Figure:
     is_kept: bool
 
 
-def chart(figures: Sequence[Figure]) -> Chart | None:
-    """Figures of rounds, oldest first; None where there are none."""
+def chart(figures: Sequence[Figure], beside: Mapping[int, float] = MappingProxyType({})) -> Chart | None:
+    """Figures of rounds, oldest first; None where there are none.
+
+    Args:
+        figures: to be drawn.
+        beside: of another, by round; of rounds without a figure nothing is drawn.
+    """
     if not figures:
         return None
     known = [
         value
         for each in figures
-        for value in (each.value, each.lower, each.upper, each.bound)
+        for value in (each.value, each.lower, each.upper, each.bound, beside.get(each.round))
         if value is not None and math.isfinite(value)
     ]
     ticks = ticks_between(min([0.0, *known]), max([0.0, *known]))
@@ -110,11 +118,13 @@ def chart(figures: Sequence[Figure]) -> Chart | None:
         for place, each in enumerate(figures)
     )
     bounds = [(x(place), y(each.bound)) for place, each in enumerate(figures) if each.bound is not None]
+    others = [(x(place), y(beside[each.round])) for place, each in enumerate(figures) if each.round in beside]
     every = max(1, math.ceil(len(figures) / 12))
     return Chart(
         marks=marks,
         line=_path([(mark.x, mark.y) for mark in marks if mark.is_kept]),
         bound=_path(bounds if len(bounds) != 1 else [(LEFT, bounds[0][1]), (WIDTH - RIGHT, bounds[0][1])]),
+        beside=_path(others),
         zero=y(0.0),
         y_ticks=tuple(Tick(y(value), _label(value)) for value in ticks),
         x_ticks=tuple(Tick(x(place), str(each.round)) for place, each in enumerate(figures) if place % every == 0),

@@ -78,6 +78,7 @@ class KnowledgeView:
     """What is known.
 
     Attributes:
+        twin: what a naive twin forgot, by round; empty where none follows.
         left_out_rows, left_out_columns: of R, that are not shown.
         apart: what cannot be compared, in sentences.
     """
@@ -87,6 +88,7 @@ class KnowledgeView:
     forgotten: Chart | None
     learned: Chart | None
     judged: tuple[JudgedRound, ...]
+    twin: Mapping[int, float]
     columns: tuple[HeatColumn, ...]
     rows: tuple[HeatRow, ...]
     left_out_rows: int
@@ -98,6 +100,7 @@ class KnowledgeView:
 def knowledge_view(answer: GenerationsAnswer) -> KnowledgeView:
     """What is known, of the generations and R."""
     matrix, serving = cells(answer), answer["serving"]
+    twin = {each["round"]: each["forgotten"] for each in answer["twin"]}
     names = _columns(answer["slices"])
     scored = sorted({generation for generation, _ in matrix})
     led_here = frozenset() if serving is None else frozenset(lineage(_parents(answer), serving))
@@ -108,9 +111,10 @@ def knowledge_view(answer: GenerationsAnswer) -> KnowledgeView:
     return KnowledgeView(
         serving=serving,
         measures=_measures(answer),
-        forgotten=chart([_forgotten(each) for each in answer["judged"] if each["forgotten"] is not None]),
+        forgotten=chart([_forgotten(each) for each in answer["judged"] if each["forgotten"] is not None], twin),
         learned=chart([_learned(each) for each in answer["judged"] if each["learned"] is not None]),
         judged=tuple(answer["judged"]),
+        twin=twin,
         columns=tuple(_column(name, matrix, serving) for name in names),
         rows=rows,
         left_out_rows=max(0, len(scored) - ROWS_SHOWN),

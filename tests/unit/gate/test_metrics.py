@@ -100,7 +100,7 @@ def test_another_sequence_length_is_no_forgetting(here: World) -> None:
     here.settings = here.settings.model_copy(update={"learner": learner, "gate": gate})
     here.feed(seed=4)
     here.run("good")
-    told = {one["number"]: one["sequence_length"] for one in generations(here.store, {})["generations"]}
+    told = {one["number"]: one["sequence_length"] for one in generations(here.store, {}, {})["generations"]}
     assert told == {0: 128, 1: 512, 2: 128, 3: 128}
     forgot = here.metric("riverkeep_forgetting_nats")
     assert forgot is not None

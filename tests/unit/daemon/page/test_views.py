@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daemon.control.how_it_stands import Level, how_it_stands
+from daemon.naive_twin import FILE_NAME, note_naive_twin
 from daemon.page.views.audit import audit_view
-from daemon.page.views.charts import HEIGHT, WIDTH, Figure, chart, ticks_between
+from daemon.page.views.charts import HEIGHT, TOP, WIDTH, Figure, chart, ticks_between
 from daemon.page.views.checks import WIDTH as INTERVAL_WIDTH
 from daemon.page.views.checks import check_rows
 from daemon.page.views.generations import LANE_WIDTH, LANES, draw_tree
@@ -108,6 +110,29 @@ def test_the_heat_map_is_r(ground: Ground) -> None:
     assert [mark.is_kept for mark in view.forgotten.marks] == [
         each["generation"] is not None for each in answer["judged"]
     ]
+
+
+def test_a_naive_twin_is_drawn_beside_what_was_forgotten(ground: Ground) -> None:
+    """Of the rounds that it followed, on the same scale; what cannot be read of it costs nothing."""
+    alone = knowledge_view(ground.control.generations())
+    first, *_, last = (each["round"] for each in ground.control.generations()["judged"])
+    state = ground.here.settings.state_dir
+    note_naive_twin(state, {first: 0.0, last: 7.5})
+    try:
+        beside = knowledge_view(ground.control.generations())
+        (state / FILE_NAME).write_text('{"2": "much"}')
+        unread = knowledge_view(ground.control.generations())
+    finally:
+        (state / FILE_NAME).unlink()
+    assert alone.forgotten is not None
+    assert beside.forgotten is not None
+    assert (alone.forgotten.beside, unread.forgotten) == ("", alone.forgotten)
+    marks = beside.forgotten.marks
+    assert [float(number) for number in re.findall(r"[0-9.]+", beside.forgotten.beside)] == [
+        *(marks[0].x, beside.forgotten.zero),
+        *(marks[-1].x, pytest.approx(TOP, abs=20)),
+    ]
+    assert beside.twin == {first: 0.0, last: 7.5}
 
 
 def test_refusals_are_told_apart_in_the_log() -> None:
