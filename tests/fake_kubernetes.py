@@ -233,6 +233,8 @@ class FakeKubernetes:
         things = self.jobs if root == "jobs" else self.pods
         if name not in things:
             raise Refusal(404, "NotFound", f'{root} "{name}" not found')
+        if log and not self._log_path(name).exists():
+            raise Refusal(400, "BadRequest", f'container "learner" in pod "{name}" is waiting to start')
         return self._log_path(name).read_bytes() if log else things[name]
 
     def _create(self, job: Json, *, only_try: bool) -> Json:

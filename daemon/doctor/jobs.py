@@ -1,10 +1,12 @@
 """Rounds as Jobs of Kubernetes: whether the cluster lets the daemon do all that one takes. None is run."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from daemon.doctor.findings import Finding
-from daemon.errors import DaemonError
+from daemon.errors import DaemonError, said_by_the_system
 from daemon.jobs.cluster import Account, Cluster, ClusterError, account_within
 from daemon.jobs.learner_job import DAEMON_CONTAINER, JobMaker
 from daemon.jobs.manifest import STATE, manifest
@@ -32,11 +34,29 @@ def examine_jobs(settings: Settings, account: Account | None = None) -> Iterator
         template, asking = read_template(path), account or account_within(os.environ)
         with Cluster(asking) as cluster:
             maker = JobMaker(asking, path, NOBODY, settings.jobs.pending_seconds)
+            yield _volume(settings.rounds_dir.absolute(), maker, template)
             yield _creation(cluster, maker, template)
             yield from _rights(cluster, maker)
     except (OSError, BadTemplate, DaemonError) as error:
         remedy = error.remedy if isinstance(error, BadTemplate) else GRANT
         yield Finding("rounds as Jobs", ok=False, detail=str(error), remedy=remedy)
+
+
+def _volume(rounds: Path, maker: JobMaker, template: JobTemplate) -> Finding:
+    """Whether the daemon may write where rounds are, and a Job has something mounted there."""
+    name, remedy = "volume of rounds", "Mount there what the daemon has there, as deploy/kubernetes-jobs/job.yaml does."
+    mounts = [str(each.get("mountPath", "")) for each in template.container.get("volumeMounts") or ()]
+    if not any(mount and rounds.is_relative_to(mount) for mount in mounts):
+        detail = f"{maker.template_file} mounts nothing at {rounds}, where a learner looks for its round"
+        return Finding(name, ok=False, detail=detail, remedy=remedy)
+    try:
+        rounds.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=rounds, prefix=".doctor-"):
+            pass
+    except OSError as error:
+        detail = f"{rounds}: {said_by_the_system(error)}"
+        return Finding(name, ok=False, detail=detail, remedy="Let the daemon's user write the volume, and its group.")
+    return Finding(name, ok=True, detail=f"{rounds} can be written here, and is mounted in a Job")
 
 
 def _creation(cluster: Cluster, maker: JobMaker, template: JobTemplate) -> Finding:

@@ -172,12 +172,16 @@ def test_it_waits_for_a_node_and_says_so(
 
 
 def test_it_waits_a_bounded_time(cluster: FakeKubernetes, job: Callable[..., LearnerJob], tmp_path: Path) -> None:
-    """Then its Job is gone, and the reason is Kubernetes' own; of a volume that is what the cluster warns of."""
-    cluster.has_node = False
-    ended, _ = run(job(STEPS, pending_seconds=0.2), tmp_path)
+    """Then its Job is gone, and the reason is Kubernetes' own."""
+    cluster.has_node, later = False, [0.0]
+    learner = job(STEPS, pending_seconds=3600, clock=lambda: time.monotonic() + later[0])
+    with running(learner, tmp_path) as one:
+        wait_until(lambda: one.waits_for("a node"))
+        later[0] += 3601
+        ended = one.end()
     assert ended.ending is LearnerEnding.NOT_STARTED
     assert FULL in ended.detail
-    assert "jobs.pending_seconds" in ended.detail
+    assert "did not run within 1 h (jobs.pending_seconds)" in ended.detail
     assert cluster.jobs == {}
     assert cluster.learner_pods() == []
 
