@@ -13,10 +13,12 @@ class DaemonError(Exception):
     Attributes:
         exit_code: the command's exit status.
         http_status: the admin surface's answer.
+        retry_after_s: when it may be asked again, where that helps.
     """
 
     exit_code = ExitCode.FAILED
     http_status = 500
+    retry_after_s: int | None = None
 
 
 class UnknownThing(DaemonError):
@@ -31,6 +33,16 @@ class Refused(DaemonError):
 
     exit_code = ExitCode.REFUSED
     http_status = 409
+
+
+class Busy(Refused):
+    """What was asked for is done for one at a time, and somebody else was first; nothing was changed."""
+
+    http_status = 429
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class BadRequest(DaemonError):

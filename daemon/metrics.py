@@ -10,6 +10,7 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from daemon.processes.comparison_process import ComparisonEnding
 from daemon.processes.learner import LearnerEnding
 from daemon.rounds.begin_or_wait import DRY_RUN, Trigger
 from gate.verdict import Decision
@@ -56,6 +57,14 @@ class DaemonMetrics:
             ["outcome"],
             registry=registry,
         )
+        self.comparisons = Counter(
+            "riverkeep_comparisons",
+            "Prompts that two generations were to answer side by side, by what came of it.",
+            ["outcome"],
+            registry=registry,
+        )
+        for came_of_it in ComparisonEnding:
+            self.comparisons.labels(came_of_it)
         for outcome in ("promoted", "rolled_back"):
             self.canaries.labels(outcome)
         for reason in ("ended", "broken", "silent"):

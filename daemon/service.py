@@ -16,7 +16,7 @@ from daemon.assembly.live_metrics import LiveState, read_live
 from daemon.assembly.loops import Loops, make_loops
 from daemon.assembly.parts import make_supervisor
 from daemon.assembly.rooms import OpenedRooms, open_rooms
-from daemon.assembly.surface import AdminSurface, make_control, open_surface
+from daemon.assembly.surface import AdminSurface, comparison_desk, make_control, open_surface
 from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 from daemon.lifecycle.lock import StateLock
@@ -92,7 +92,8 @@ def _begin(stack: ExitStack, launch: Launch) -> "Service":
             clock=launch.clock,
         )
     )
-    control = make_control(launch, shared, opened, loops)
+    compared = stack.enter_context(comparison_desk(launch, shared))
+    control = make_control(launch, shared, opened, loops, compared)
     supervisor = make_supervisor(settings, shared, opened, loops, control.apply_tombstones)
     shared.registry.register(LiveState(lambda: read_live(shared, opened, loops)))
     # Before the parts, and so closed after them: how they begin and how they end can be asked.

@@ -28,6 +28,7 @@ from memory.views.dead_letters_and_gaps import Quarantine
 from memory.views.feedback import FeedbackView
 from memory.views.generations import Generations
 from memory.views.people import People
+from memory.views.picks import Picks
 from memory.views.rounds import Rounds
 from memory.views.session import Session
 from streams.closing import Closing
@@ -50,6 +51,7 @@ class Store(Closing):
         people: a person's text.
         audit: what served when, and who did what.
         feedback: what was said of answers.
+        picks: which of two generations' answers people found the better.
     """
 
     def __init__(self, file: Session) -> None:
@@ -62,6 +64,7 @@ class Store(Closing):
         self.people = People(file)
         self.audit = Audit(file)
         self.feedback = FeedbackView(file)
+        self.picks = Picks(file)
 
     @classmethod
     def open(

@@ -175,14 +175,15 @@ def _understand(content: bytes, model: type[Arguments], of_path: dict[str, int])
     return check_arguments(model, body | of_path if isinstance(body, dict) else body)
 
 
-def _error(status: int, kind: str, message: str) -> JSONResponse:
-    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+def _error(status: int, kind: str, message: str, *, retry_after_s: int | None = None) -> JSONResponse:
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+    headers |= {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
     return JSONResponse({"error": {"type": kind, "message": message}}, status_code=status, headers=headers)
 
 
 async def _daemon_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, DaemonError)
-    return _error(error.http_status, type(error).__name__, str(error))
+    return _error(error.http_status, type(error).__name__, str(error), retry_after_s=error.retry_after_s)
 
 
 async def _store_error(_request: Request, error: Exception) -> Response:

@@ -23,7 +23,7 @@ LONGEST_KEY_BYTES = 512 * 1024
 """As JSON, in a request; the daemon takes a little more."""
 
 NAMED: Mapping[str, type[DaemonError]] = {
-    kind.__name__: kind for kind in (errors.UnknownThing, errors.Refused, errors.BadRequest)
+    kind.__name__: kind for kind in (errors.UnknownThing, errors.Refused, errors.BadRequest, errors.Busy)
 }
 """Errors that come through as themselves, so that the exit status is the same with and without a daemon."""
 

@@ -11,6 +11,8 @@ from daemon.assembly.launch import Launch, Shared
 from daemon.assembly.loops import Loops
 from daemon.assembly.parts import admin_part
 from daemon.assembly.rooms import OpenedRooms
+from daemon.comparisons.desk import ComparisonDesk
+from daemon.comparisons.room import is_short
 from daemon.control.audited import AuditedControl
 from daemon.control.facts.settings_shown import settings_shown
 from daemon.control.facts.status import refused_settings
@@ -18,6 +20,7 @@ from daemon.control.protocol import Control
 from daemon.control.views import Views
 from daemon.control.within_daemon import LiveControl
 from daemon.page.app import with_page
+from daemon.processes.comparison_process import ComparisonProcess
 from memory.store import Store
 from serving.door.descriptors import raise_limit
 
@@ -35,7 +38,19 @@ class AdminSurface:
     token: Token
 
 
-def make_control(launch: Launch, shared: Shared, opened: OpenedRooms, loops: Loops) -> LiveControl:
+def comparison_desk(launch: Launch, shared: Shared) -> ComparisonDesk:
+    """Who lets two generations answer one prompt; nothing runs yet."""
+    return ComparisonDesk(
+        ComparisonProcess(environment=launch.child_environment(), is_short=is_short),
+        is_stopping=lambda: shared.shutdown.begun,
+        ended=lambda ending: shared.metrics.comparisons.labels(ending).inc(),
+        clock=launch.clock,
+    )
+
+
+def make_control(
+    launch: Launch, shared: Shared, opened: OpenedRooms, loops: Loops, compared: ComparisonDesk
+) -> LiveControl:
     """What a person or a script can ask of the running service."""
     serving = loops.serving
     views = Views(
@@ -61,6 +76,7 @@ def make_control(launch: Launch, shared: Shared, opened: OpenedRooms, loops: Loo
         asks=shared.asks,
         current=shared.current,
         promotion=shared.promotion,
+        compared=compared,
     )
 
 

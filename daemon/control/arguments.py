@@ -1,15 +1,18 @@
 """What operations are asked with: a path's number, a query and a body as one model, with their bounds."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from daemon.control.bounds import (
+    HIGHEST_TEMPERATURE,
     LARGEST_ID,
     LONGEST_KEY,
+    LONGEST_PROMPT,
     LONGEST_REASON,
     LONGEST_TOPIC,
+    MOST_ANSWER_TOKENS,
     MOST_ASIDE_IDS,
     MOST_DEAD_LETTER_IDS,
     MOST_FLIPS,
@@ -22,6 +25,8 @@ from memory.samples.records import KeyHash
 LONGEST_BODY_BYTES: Final = 64 * 1024
 LONGEST_KEY_BODY_BYTES: Final = 768 * 1024
 """Of a request about a person. A longer key is named by its hash."""
+LONGEST_PROMPT_BODY_BYTES: Final = 12 * LONGEST_PROMPT + LONGEST_BODY_BYTES
+"""Of a request with a prompt, each character of which JSON may write as twelve."""
 
 
 KAFKA_TOPIC: Final = r"^[A-Za-z0-9._-]{1,249}$"
@@ -155,6 +160,35 @@ class TwoGenerations(Arguments):
 
     number: Position
     other: Position
+
+
+class OfComparison(Arguments):
+    """The comparison that the path names."""
+
+    thing: ClassVar[str] = "comparison"
+
+    number: Position
+
+
+class WantedComparison(Arguments):
+    """A prompt, and the two generations that are to answer it. In a body: an address would end up in logs."""
+
+    most_bytes: ClassVar[int] = LONGEST_PROMPT_BODY_BYTES
+
+    prompt: str = Field(min_length=1, max_length=LONGEST_PROMPT)
+    first: Position | None = None
+    second: Position | None = None
+    blind: bool = False
+    chat: bool = False
+    max_tokens: int = Field(128, ge=1, le=MOST_ANSWER_TOKENS)
+    temperature: float | None = Field(None, ge=0, le=HIGHEST_TEMPERATURE, allow_inf_nan=False)
+    seed: Position | None = None
+
+
+class PickedAnswer(OfComparison):
+    """Which answer of a comparison is the better."""
+
+    choice: Literal["left", "right", "equal"]
 
 
 class TargetGeneration(Arguments):

@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 PEOPLE = "key"
 """The argument that names a person, of whom a keyed hash is written down and no more."""
+PROMPT = "prompt"
+"""The argument that is somebody's own text, of which nothing is written down but its length."""
 
 
 class AuditedControl:
@@ -47,7 +49,7 @@ class AuditedControl:
         call = operation.call(*in_order, **by_name)
         if not operation.writes and not operation.tells_text(call):
             return ask(*in_order, **by_name)
-        given = self._without_people(call)
+        given = self._without_text(self._without_people(call))
         try:
             self._store.audit.note(operation.name, given, who=whose_word())
         except StoreBusy:
@@ -68,6 +70,12 @@ class AuditedControl:
         # What is erased of a person must not stand in the line that says so.
         hashed = key if isinstance(key, KeyHash) else KeyHash(self._store.people.key_hash(key))
         return given | {PEOPLE: str(hashed)}
+
+    @staticmethod
+    def _without_text(given: dict[str, Any]) -> dict[str, Any]:
+        if PROMPT not in given:
+            return given
+        return {name: value for name, value in given.items() if name != PROMPT} | {"characters": len(given[PROMPT])}
 
     def _note_refused(self, what: str, detail: dict[str, Any]) -> None:
         try:

@@ -21,3 +21,8 @@ LONGEST_TOPIC: Final = 5_000
 """Characters of a topic: of a file it is `file:` and the path."""
 MOST_PEEKED: Final = 50
 """Records that one look into Kafka brings."""
+LONGEST_PROMPT: Final = 32_000
+"""Characters of a prompt that two generations answer."""
+MOST_ANSWER_TOKENS: Final = 1_024
+"""Of each answer: on a CPU, beside everything else, one takes a second or so with a large model."""
+HIGHEST_TEMPERATURE: Final = 2.0

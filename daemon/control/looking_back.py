@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing_extensions import override
 
 from checkpoints.generation_store import GenerationStore
+from daemon.control.answers.comparisons import PickTally
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.flips import FlipsAnswer
 from daemon.control.answers.generation_diffs import GenerationDiff
 from daemon.control.answers.rounds import GenerationsAnswer, RoundSamplesAnswer
 from daemon.control.answers.traces import TraceAnswer
-from daemon.control.facts import explained, flips, rounds, traces
+from daemon.control.facts import comparisons, explained, flips, rounds, traces
 from daemon.control.facts.generation_diffs import generation_diff
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
@@ -83,6 +84,10 @@ class StoreLooks(Control):
     def generations(self) -> GenerationsAnswer:
         twin = read_naive_twin(self._settings.state_dir)
         return rounds.generations(self._store, self._checkpoints.grounds(), twin)
+
+    @override
+    def picks(self) -> list[PickTally]:
+        return comparisons.tallies(self._store.picks.counts())
 
     @override
     def round_samples(self, number: int, *, limit: int = 500, after: int = 0) -> RoundSamplesAnswer:

@@ -8,7 +8,9 @@ when no daemon runs, and `daemon/admin/client.py` carries the questions to a run
 from collections.abc import Sequence
 from typing import Protocol
 
+from daemon.comparisons.choice import Choice
 from daemon.control.answers.audit import AuditLine
+from daemon.control.answers.comparisons import ComparisonAnswer, PickTally
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.flips import FlipsAnswer
@@ -160,6 +162,40 @@ class Control(Protocol):
 
     def rollback(self, generation: int | None = None) -> ServedAgain:
         """Serve an earlier generation (None: the one before)."""
+
+    def picks(self) -> list[PickTally]:
+        """Which of two generations' answers people found the better, by pair; that picked from last comes first."""
+
+    def compare(
+        self,
+        prompt: str,
+        first: int | None = None,
+        second: int | None = None,
+        *,
+        blind: bool = False,
+        chat: bool = False,
+        max_tokens: int = 128,
+        temperature: float | None = None,
+        seed: int | None = None,
+    ) -> ComparisonAnswer:
+        """Let two generations answer a prompt, one after the other, in a process of its own beside what serves.
+
+        Returns at once; `comparison` tells how far it is. None named: the serving generation and its parent. Where
+        neither `temperature` nor `seed` is given the most probable token is taken each time. Raises UnknownThing,
+        Refused where the files of one are gone or there is no room, and Busy while another comparison is under way.
+        """
+
+    def comparison(self, number: int) -> ComparisonAnswer:
+        """How far a comparison is, and what was answered. Raises UnknownThing."""
+
+    def pick_answer(self, number: int, choice: Choice) -> ComparisonAnswer:
+        """Say which answer of a blind comparison is the better; it is told then whose is which.
+
+        Raises UnknownThing, and Refused where somebody has picked already, or nothing was hidden.
+        """
+
+    def cancel_comparison(self, number: int) -> ComparisonAnswer:
+        """End a comparison that is under way. Raises UnknownThing, and Refused where it has ended."""
 
     def resume(self, partition: str | None = None) -> ResumedPartitions:
         """Read on where a flood of dead letters paused: `topic/number`, or all.

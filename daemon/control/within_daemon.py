@@ -10,6 +10,7 @@ from typing_extensions import override
 from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import GenerationStore
 from daemon import logs
+from daemon.comparisons.desk import ComparisonDesk
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.kept import ReplayedDeadLetters, ResumedPartitions
 from daemon.control.answers.peeked import PeekAnswer
@@ -36,11 +37,11 @@ from daemon.control.answers.status import (
 )
 from daemon.control.answers.streams import StreamsAnswer
 from daemon.control.bounds import ROUND_ENDS_WITHIN_S
+from daemon.control.comparing import ComparingControl
 from daemon.control.facts import explained, people
 from daemon.control.facts.status import status_without_store
 from daemon.control.streams_facts import peek_answer, streams_answer
 from daemon.control.views import Views
-from daemon.control.without_daemon import StoreControl
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion.peek import Peeks
 from daemon.lifecycle.supervised_threads import Health, State
@@ -65,11 +66,12 @@ DECODING = frozenset({"streams", "model"})
 NO_SOURCE = "No topics are set (`streams.topics`), so nothing is consumed."
 
 
-class LiveControl(StoreControl):
+class LiveControl(ComparingControl):
     """Answers for the running daemon.
 
     Args:
         promotion: held while the serving generation changes.
+        compared: two generations at a time that answer one prompt.
     """
 
     def __init__(
@@ -82,8 +84,9 @@ class LiveControl(StoreControl):
         asks: Asks,
         current: CurrentRound,
         promotion: threading.RLock,
+        compared: ComparisonDesk,
     ) -> None:
-        super().__init__(settings, store, checkpoints)
+        super().__init__(settings, store, checkpoints, compared)
         self._views = views
         self._asks = asks
         self._current = current

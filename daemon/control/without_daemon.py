@@ -7,7 +7,9 @@ import structlog
 from typing_extensions import override
 
 from checkpoints.errors import CheckpointsError
+from daemon.comparisons.choice import Choice
 from daemon.control.answers.audit import AuditLine
+from daemon.control.answers.comparisons import ComparisonAnswer
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.kept import (
     AsideLine,
@@ -42,8 +44,7 @@ from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusA
 from daemon.control.answers.streams import StreamsAnswer
 from daemon.control.asker import whose_word
 from daemon.control.facts import feedback, kept, next_draw, people, rounds, status
-from daemon.control.facts.audit import audit_line
-from daemon.control.facts.canaries import canary_line
+from daemon.control.facts.history import audit_line, canary_line
 from daemon.control.facts.labels import waiting_labels
 from daemon.control.facts.undecided import why_not_decided
 from daemon.control.looking_back import StoreLooks, store_errors
@@ -207,6 +208,33 @@ class StoreControl(StoreLooks):
         # The ledger first, which is the truth: a pointer that the disk holds back is moved by the daemon later.
         move_pointer(self._store, self._checkpoints)
         return {"from": before, "to": now_serving}
+
+    @override
+    def compare(
+        self,
+        prompt: str,
+        first: int | None = None,
+        second: int | None = None,
+        *,
+        blind: bool = False,
+        chat: bool = False,
+        max_tokens: int = 128,
+        temperature: float | None = None,
+        seed: int | None = None,
+    ) -> ComparisonAnswer:
+        raise Refused(f"{self._no_daemon()}, then ask again.")
+
+    @override
+    def comparison(self, number: int) -> ComparisonAnswer:
+        raise UnknownThing(f"There is no comparison {number}: each is in a daemon's memory. {self._no_daemon()}.")
+
+    @override
+    def pick_answer(self, number: int, choice: Choice) -> ComparisonAnswer:
+        return self.comparison(number)
+
+    @override
+    def cancel_comparison(self, number: int) -> ComparisonAnswer:
+        return self.comparison(number)
 
     @override
     def resume(self, partition: str | None = None) -> ResumedPartitions:

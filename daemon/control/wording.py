@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from daemon.control.answers.comparisons import ComparisonAnswer, PickTally
 from daemon.control.answers.records import SampleLine
 
 BEGUN: Final = {
@@ -142,3 +143,20 @@ def bytes_rate(size: int, seconds: float) -> str:
         if each >= of:
             return f"{each / of:,.1f} {unit}/s"
     return f"{each:,.0f} B/s"
+
+
+def picked_sentence(answer: ComparisonAnswer) -> str:
+    """Who found which of two generations' answers the better; empty where nobody has said."""
+    if answer["picked"] is None:
+        return ""
+    won = next((line["generation"] for line in answer["answers"] if line["side"] == answer["picked"]), None)
+    found = "both answers equal" if won is None else f"generation {won}'s answer better"
+    return f"{answer['picked_by']} found {found}."
+
+
+def share_words(tally: PickTally) -> str:
+    """How often the first of a pair was found better, of what found one better; a dash where nothing did."""
+    share, lower, upper = tally["first_share"], tally["first_share_lower"], tally["first_share_upper"]
+    if share is None or lower is None or upper is None:
+        return "–"
+    return f"{share:.0%}, {lower:.0%} to {upper:.0%}"

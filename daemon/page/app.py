@@ -21,7 +21,7 @@ from daemon.page.headers import SafeHeaders
 from daemon.page.metrics import PageMetrics
 from daemon.page.pages import PAGES
 
-OWN: Final = ("/sign-in", "/sign-out", "/static/", "/live", "/act/", BY_KEY, "/generations/diff")
+OWN: Final = ("/sign-in", "/sign-out", "/static/", "/live", "/act/", "/compare/", BY_KEY, "/generations/diff")
 """Beginnings of addresses that are the page's whatever is asked for."""
 OPEN: Final = ("/sign-in", "/static/")
 PROBES: Final = frozenset({"/metrics", *(operation.path for operation in OPERATIONS if operation.probe)})
@@ -121,7 +121,7 @@ def _away(request: Request) -> Response:
     if request.headers.get("sec-fetch-site") == "cross-site" and request.method == "GET":
         return HTMLResponse(ONCE_MORE)
     # What was about to be done is asked anew by whoever signs in.
-    if request.method != "GET" or path == "/" or path.startswith("/act/"):
+    if request.method != "GET" or path == "/" or path.startswith(("/act/", "/compare/")):
         return RedirectResponse("/sign-in", status_code=303)
     address = request.url.path + (f"?{query}" if query else "")
     return RedirectResponse(f"/sign-in?to={quote(address, safe='')}", status_code=303)

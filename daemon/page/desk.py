@@ -26,6 +26,7 @@ from daemon.page.access.sessions import PageSession, Sessions
 from daemon.page.actions import ACTIONS, Action, call_of, carry_out, confirmation
 from daemon.page.addresses import TRACE
 from daemon.page.change_events import ChangeEvents
+from daemon.page.comparing import BEGIN, CANCEL, PICK, ComparisonForms
 from daemon.page.metrics import PageMetrics
 from daemon.page.page_arguments import TracePage
 from daemon.page.pages import PAGES, TRACE_LINE, PageAsked, PageLine
@@ -72,6 +73,7 @@ class Desk:
     def application(self) -> Starlette:
         """The routes."""
         sign_in = SignIn(self.sessions, Attempts(), self.metrics, self.renderer)
+        compared = ComparisonForms(self.control, self.renderer, self._read_own_form)
         return Starlette(
             routes=[
                 Route("/sign-in", sign_in.show, methods=["GET"]),
@@ -82,6 +84,9 @@ class Desk:
                 Route(BY_KEY, self.trace_by_key, methods=["GET", "POST"]),
                 *(Route(page.path, self._endpoint(page), methods=["GET"]) for page in PAGES),
                 Route("/generations/diff", self.diff, methods=["GET"]),
+                Route(BEGIN, compared.begin, methods=["POST"]),
+                Route(PICK, compared.pick, methods=["POST"]),
+                Route(CANCEL, compared.cancel, methods=["POST"]),
                 Route("/act/{name}", self.confirm, methods=["GET"]),
                 Route("/act/{name}", self.act, methods=["POST"]),
             ],

@@ -25,6 +25,13 @@ class HeldTextPage(AsideTextPage):
     text: Flag = False
 
 
+class ComparePage(Arguments):
+    """Which two generations the form is filled in with."""
+
+    first: int | None = Field(None, ge=0, le=LARGEST_ID)
+    second: int | None = Field(None, ge=0, le=LARGEST_ID)
+
+
 class TracePage(Arguments):
     """One record by its place, or a person's by the hash of their key; nothing yet: the page asks.
 

@@ -14,6 +14,7 @@ from daemon.control.arguments import (
     DeadLettersPage,
     FlipsPage,
     NewestFirst,
+    OfComparison,
     OfDeadLetter,
     OfRound,
     TwoGenerations,
@@ -21,8 +22,9 @@ from daemon.control.arguments import (
 from daemon.control.protocol import Control
 from daemon.errors import BadRequest, DaemonError, UnknownThing
 from daemon.page.addresses import PEEK, TRACE
-from daemon.page.page_arguments import HeldTextPage, PeekPage, TracePage
+from daemon.page.page_arguments import ComparePage, HeldTextPage, PeekPage, TracePage
 from daemon.page.views.audit import audit_view
+from daemon.page.views.comparisons import compare_form, comparison_view
 from daemon.page.views.flips import flips_view
 from daemon.page.views.generation_diffs import diff_view
 from daemon.page.views.generations import generations_view
@@ -213,6 +215,11 @@ def _audit(asked: PageAsked) -> object:
     return audit_view(asked.control.audit(limit=limit, before=asked.call["before"]), limit)
 
 
+def _compare(asked: PageAsked) -> object:
+    fields = {name: str(number) for name, number in asked.call.items() if number is not None}
+    return compare_form(asked.control.generations(), asked.control.picks(), fields)
+
+
 TRACE_LINE: Final = PageLine(TRACE, TRACE, "trace.html", "Trace", _trace, TracePage, answer=_traced)
 
 PAGES: Final = (
@@ -298,6 +305,25 @@ PAGES: Final = (
         TwoGenerations,
         operation="diff_generations",
         command="riverkeep generations --diff {number} {other}",
+    ),
+    PageLine(
+        "/comparisons",
+        "/generations",
+        "compare.html",
+        "Two generations on one prompt",
+        _compare,
+        ComparePage,
+        operation="picks",
+        command="riverkeep compare picks",
+    ),
+    PageLine(
+        "/comparisons/{number}",
+        "/generations",
+        "comparison.html",
+        "Comparison {number}",
+        lambda asked: comparison_view(asked.control.comparison(asked.call["number"])),
+        OfComparison,
+        operation="comparison",
     ),
     PageLine(
         "/streams",

@@ -57,6 +57,18 @@ def rate_difference(ours: Floats, theirs: Floats, confidence: float) -> LiveInte
     )
 
 
+def rate(side: Floats, confidence: float) -> LiveInterval:
+    """How often something was so, with Wilson's limits.
+
+    Of what one person said again and again there is counted as much as would tell as much alone (Kish's design effect).
+
+    Args:
+        side: by person: how often they were asked, and how often it was so, shape (people, 2).
+        confidence: of each limit, 0.5 to 1 exclusive.
+    """
+    return UNKNOWN if side[:, 0].sum() == 0 else LiveInterval(*_wilson(side, NormalDist().inv_cdf(confidence)))
+
+
 def ratio(ours: Floats, theirs: Floats, confidence: float) -> LiveInterval:
     """The watched generation's typical figure divided by the serving one's: the ratio of geometric means.
 

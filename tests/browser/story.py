@@ -20,6 +20,7 @@ from checkpoints.generation_store import GenerationStore
 from daemon.admin.app import create_app
 from daemon.admin.listener import listening
 from daemon.admin.token import Token
+from daemon.comparisons.desk import ComparisonDesk
 from daemon.control.audited import AuditedControl
 from daemon.control.facts.settings_shown import settings_shown
 from daemon.control.protocol import Control
@@ -55,7 +56,9 @@ from memory.store import Store
 from serving.metrics import ServingMetrics
 from streams.document import Arrived, Batch, DeadLetter, Document, Partition, Pause, Reason, RecordForm
 from tests import fake_learner
+from tests.answering import AnswersAtHand, desk
 from tests.daemon_harness import sentences
+from tests.harness import wait_until
 from tests.unit.daemon.rooms import tiny_model
 
 SOURCES = ("news", "support", "handbook")
@@ -63,6 +66,8 @@ BASE = {ANCHOR: 2.31, "news": 3.12, "support": 2.84, "handbook": 2.56}
 """What the base loses on each source, in nats per token."""
 TOKENS = 180
 MINUTE = 60.0
+COMPARED = 11
+"""By which the story's first comparison is asked for: a blind one, from which nobody has picked."""
 
 
 @dataclass
@@ -222,7 +227,12 @@ class Story:
     current: CurrentRound = field(default_factory=CurrentRound)
     asks: Asks = field(default_factory=Asks)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    answers: AnswersAtHand = field(default_factory=AnswersAtHand)
+    compared: ComparisonDesk = field(init=False)
     arrived: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.compared = desk(self.answers, number=COMPARED)
 
     def arrive(self, count: int, seed: int, *, sources: tuple[str, ...] = SOURCES, words: tuple[str, ...] = ()) -> None:
         """Text of each source arrives."""
@@ -291,6 +301,7 @@ class Story:
             asks=self.asks,
             current=self.current,
             promotion=threading.RLock(),
+            compared=self.compared,
         )
 
     def served(self) -> str:
@@ -412,6 +423,8 @@ def telling(path: Path, *, now: float, token: str) -> Iterator[tuple[str, Story]
     closing: list[bool] = []
     with story(path, now=now) as told:
         control = cast("Control", AuditedControl(cast("Control", told.control()), told.rooms.store))
+        assert control.compare("Tonight the river", blind=True)["number"] == COMPARED
+        wait_until(lambda: control.comparison(COMPARED)["answers"], what="both answers")
         interface = create_app(control, told.registry, Token(token))
         app = with_page(interface, control, told.registry, lambda: token, lambda: bool(closing))
         with listening(app, AdminSettings(port=0)) as surface:

@@ -182,6 +182,43 @@ def test_what_flipped_is_what_the_report_says(watched: Watched, control: LiveCon
         assert f"loss {document['before']:.3f} → {document['after']:.3f}" in words
 
 
+def _ask_both(page: Page) -> None:
+    """Fill in the form with the keyboard alone, blind."""
+    page.get_by_label("Prompt", exact=True).focus()
+    page.keyboard.type("Tonight the <b>river</b>")
+    page.get_by_label(re.compile("Blind")).press("Space")
+    page.get_by_role("button", name="Ask both").press("Enter")
+    expect(page.get_by_role("status")).to_have_text("They answer, one after the other.")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_two_answers_are_awaited_and_picked_from_blind(
+    browser: Browser, service: tuple[str, Story], scripts: bool
+) -> None:
+    """With the keyboard alone, on a phone, with JavaScript and without: the page goes on by itself."""
+    context, answers = browser.new_context(java_script_enabled=scripts), service[1].answers
+    page = context.new_page()
+    page.set_viewport_size({"width": 375, "height": 800})
+    sign_in(page, service[0])
+    answers.may_answer.clear()
+    page.goto(f"{service[0]}/comparisons")
+    _ask_both(page)
+    if scripts:
+        found = Axe().run(page).response["violations"]
+        assert [each["id"] for each in found if each["impact"] in SERIOUS] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    answers.may_answer.set()
+    expect(page.locator(".columns h2")).to_have_text(["Left answer", "Right answer"], timeout=20_000)
+    assert "Generation 7" not in page.locator("main").inner_text()
+    page.get_by_role("button", name="The right one").press("Enter")
+    expect(page.locator(".columns h2")).to_have_text([re.compile(r"Generation \d+")] * 2)
+    expect(page.get_by_role("status")).to_contain_text("answer better.")
+    answer = service[1].control().comparison(int(page.url.rpartition("/")[2]))
+    assert answer["picked"] == "right"
+    assert page.locator(".columns .text").all_inner_texts() == [line["text"] for line in answer["answers"]]
+    context.close()
+
+
 def test_a_record_is_traced_by_a_form_without_javascript(browser: Browser, service: tuple[str, Story]) -> None:
     """From an empty page to its text, with the keyboard alone; rounds and amounts are the operation's."""
     context = browser.new_context(java_script_enabled=False)

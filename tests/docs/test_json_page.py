@@ -1,12 +1,14 @@
 """What `--json` prints is what docs/json.md says, key by key."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 
+from daemon.control.answers.comparisons import ComparisonAnswer, PickTally
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.rounds import RoundLine
 from daemon.control.answers.status import RefusedSettings, StatusAnswer
@@ -14,6 +16,7 @@ from daemon.control.operations import OPERATIONS
 from daemon.errors import DaemonError
 from tests.command_line import riverkeep
 from tests.docs.json_page import COMMANDS, MORE, OTHERWISE, meanings, mistakes, page, types_answered
+from tests.harness import wait_until
 from tests.unit.daemon.cli.test_main import every_command
 from tests.unit.daemon.control.test_operations import call_of
 from tests.unit.daemon.control.test_within_daemon import live_control
@@ -73,7 +76,7 @@ def test_every_answer_is_of_its_type(kept: Kept) -> None:
         kind = get_type_hints(operation.ask)["return"]
         assert list(mistakes(plain, kind)) == [], operation.name
         answered += 1
-    assert answered >= len(OPERATIONS) - 11
+    assert answered >= len(OPERATIONS) - 15
 
 
 def test_a_running_daemons_status_is_of_its_type(tmp_path: Path) -> None:
@@ -84,6 +87,17 @@ def test_a_running_daemons_status_is_of_its_type(tmp_path: Path) -> None:
         assert list(mistakes(control.status(), StatusAnswer)) == []
         assert list(mistakes(control.explain_round(1), ExplainedRound)) == []
         assert list(mistakes(control.rounds(), list[RoundLine])) == []
+        for blind in (True, False):
+            begun = control.compare("The river", blind=blind)
+            found = partial(control.comparison, begun["number"])
+            wait_until(partial(_has_answered, found), what="both answers")
+            for answer in (begun, control.pick_answer(begun["number"], "left") if blind else found()):
+                assert list(mistakes(answer, ComparisonAnswer)) == []
+        assert list(mistakes(control.picks(), list[PickTally])) == []
+
+
+def _has_answered(found: Callable[[], ComparisonAnswer]) -> bool:
+    return bool(found()["answers"])
 
 
 def test_commands_print_the_answers(kept: Kept) -> None:

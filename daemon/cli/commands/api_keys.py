@@ -195,7 +195,7 @@ def _noted(invocation: Invocation, what: str, path: Path, detail: dict[str, Any]
 
 def _note(invocation: Invocation, what: str, detail: dict[str, Any]) -> None:
     """A line in the audit log, or a sentence on why there is none: keys are changed without a memory too."""
-    from daemon.control.noted_command import note_command
+    from daemon.control.beside_operations import note_command
 
     settings = invocation.whereabouts()
     missing = "no settings here say where it is" if settings is None else note_command(settings, what, detail)

@@ -1,4 +1,4 @@
-"""Why it came so, and what comes: `explain round`, `trace`, `peek`."""
+"""Why it came so, who did what, and what comes: `explain round`, `trace`, `audit`, `peek`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli.commands.keys import choose_key, key_options
-from daemon.cli.commands.paging import after_option, limit_option
+from daemon.cli.commands.paging import after_option, before_option, limit_option
 from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, say, show
 from daemon.control.bounds import LARGEST_ID, MOST_PEEKED
 from daemon.control.protocol import Control
@@ -82,6 +82,22 @@ def trace(
     show(answer, print_trace, as_json=as_json)
 
 
+@click.command(short_help="Show what served when, and who did what.")
+@limit_option("Most lines to show.")
+@before_option()
+@json_option
+@pass_invocation
+@example("riverkeep audit", "riverkeep audit --json --limit 500 | jq '.[] | select(.what == \"rollback\")'")
+def audit(invocation: Invocation, *, limit: int, before: int | None, as_json: bool) -> None:
+    """Show which generation served when, which was watched on which share of the requests, and who did what.
+
+    Newest first. Who asked for something stands there before it is done; a person's key as its hash alone.
+    """
+    from daemon.cli.render.history import print_audit
+
+    show(invocation.answer(Control.audit, limit=limit, before=before), print_audit, as_json=as_json)
+
+
 @click.command(short_help="Look at a few records in Kafka, and how each would be read.")
 @click.argument("topic")
 @click.option("--partition", type=NUMBER, help="Of this partition; otherwise of all that the topic has.")
@@ -129,7 +145,7 @@ def peek(
 
 def _note_peek(settings: "Settings", place: dict[str, object]) -> None:
     """A line in the audit log: to have read text is a deed. Before the first memory there is none to write in."""
-    from daemon.control.noted_command import note_command
+    from daemon.control.beside_operations import note_command
 
     if settings.database.exists() and (missing := note_command(settings, "peek", place)):
         say(f"The audit log has no line of this (peek): {missing}.")

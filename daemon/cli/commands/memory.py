@@ -71,7 +71,7 @@ def begin_anew(invocation: Invocation) -> None:
     erased, and how far each topic was read, which goes on at the group's committed offset. A daemon that runs takes
     it up by itself.
     """
-    from daemon.control.new_memory import begin_anew as put_a_new_one
+    from daemon.control.beside_operations import begin_anew as put_a_new_one
 
     settings = invocation.settings()
     put_a_new_one(settings)

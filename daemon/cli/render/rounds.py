@@ -7,8 +7,8 @@ from typing import Any
 from rich.markup import escape
 from rich.text import Text
 
-from daemon.cli.render.canaries import print_canary
 from daemon.cli.render.generations import how_to_read, names_explained
+from daemon.cli.render.history import print_canary
 from daemon.cli.render.screen import console, number_text, outcome_text, table
 from daemon.cli.render.skills import print_skills
 from daemon.control.answers.rounds import RoundAnswer, RoundLine

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from checkpoints.files.config_fields import shorten
-from daemon.cli.render.canaries import canary_text
 from daemon.cli.render.generations import ERASED
+from daemon.cli.render.history import canary_text
 from daemon.cli.render.rounds import how_to_decide
 from daemon.cli.render.screen import console, outcome_text
 from daemon.control.answers.status import (

@@ -16,7 +16,7 @@ from daemon.control.answers.rounds import (
     ScoreLine,
     SkillLine,
 )
-from daemon.control.facts.canaries import canary_line
+from daemon.control.facts.history import canary_line
 from daemon.control.facts.knowledge import ROUNDS_JUDGED, judged_rounds, knowledge_standing
 from daemon.control.facts.records import place
 from daemon.rounds.event import outcome_of

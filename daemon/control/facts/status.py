@@ -21,7 +21,7 @@ from daemon.control.answers.status import (
     StatusAnswer,
 )
 from daemon.control.facts import feedback
-from daemon.control.facts.canaries import canary_standing
+from daemon.control.facts.history import canary_standing
 from daemon.control.facts.rounds import erased_text, round_line
 from daemon.rounds.judgeable import ForeseenEvidence
 from daemon.rounds.out_of_memory import MemoryLimit

@@ -29,7 +29,7 @@ async def read_form(request: Request, *, most_bytes: int = MOST_BYTES) -> dict[s
     async for piece in request.stream():
         content += piece
         if len(content) > most_bytes:
-            hint = "; name so long a key by its hash" if most_bytes > MOST_BYTES else ""
+            hint = "; name so long a key by its hash" if most_bytes == LONGEST_KEY_FORM_BYTES else ""
             raise BadRequest(f"The form is larger than {most_bytes:,} bytes{hint}.")
     try:
         pairs = parse_qsl(content.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)

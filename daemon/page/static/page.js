@@ -48,6 +48,24 @@ if (main && "EventSource" in window) {
   setInterval(refresh, 30 * SECONDS);
 }
 
+// A page that waits for something asks for itself, and is drawn anew once that is there.
+async function ask() {
+  const waits = document.querySelector("[data-again]");
+  if (!waits) return;
+  try {
+    const answer = document.hidden ? null : await fetch(location.href, { headers: { accept: "text/html" } });
+    if (answer && (answer.redirected || answer.status === 404)) return location.reload();
+    const fresh = answer && answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (fresh && !fresh.querySelector("[data-again]")) return location.reload();
+    const other = fresh && fresh.getElementById(waits.id);
+    if (other && other.innerHTML !== waits.innerHTML) waits.innerHTML = other.innerHTML;
+  } catch {
+    // Asked again below.
+  }
+  setTimeout(ask, Number(waits.dataset.again) * SECONDS);
+}
+ask();
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) continue;
   button.hidden = false;

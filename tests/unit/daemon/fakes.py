@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from daemon.errors import Refused, UnknownThing
+from daemon.errors import Busy, Refused, UnknownThing
 from memory.samples.records import KeyHash
 
 
@@ -326,6 +326,72 @@ class FakeControl:
         """Notes it."""
         self.calls.append(("rollback", generation))
         return {"from": 2, "to": 1 if generation is None else generation}
+
+    def picks(self) -> list[Any]:
+        """One pair, of which two people found the second better."""
+        return [self._tally()]
+
+    def _tally(self) -> Any:
+        counts = {"first": 1, "second": 2, "first_better": 1, "second_better": 4, "equal": 2, "people": 2}
+        limits = {"first_share": 0.2, "first_share_lower": 0.036, "first_share_upper": 0.624}
+        return {**counts, **limits, "latest_at": 0.0}
+
+    def compare(
+        self,
+        prompt: str,
+        first: int | None = None,
+        second: int | None = None,
+        *,
+        blind: bool = False,
+        chat: bool = False,
+        max_tokens: int = 128,
+        temperature: float | None = None,
+        seed: int | None = None,
+    ) -> Any:
+        """Notes it; one is under way already where the prompt says so."""
+        self.calls.append(("compare", prompt, first, second, blind, chat, max_tokens, temperature, seed))
+        if prompt == "busy":
+            raise Busy("Another comparison is under way.", retry_after_s=7)
+        return {**self.comparison(7), "state": "running", "doing": "its process begins", "blind": blind, "answers": []}
+
+    def comparison(self, number: int) -> Any:
+        """Number 7, which has answered, one of the two hostilely."""
+        if number != 7:
+            raise UnknownThing(f"There is no comparison {number} any more.")
+        answer = {"text": "[bold]an answer\x1b[2J", "finish": "length", "labels": [], "truncated": False, "tokens": 9}
+        answer |= {"prompt_tokens": 3, "seconds_loading": 1.5, "seconds_answering": 0.5}
+        label = {"label": "[b]flood\x1b[2J", "probability": 0.75}
+        labelled = {**answer, "text": "", "labels": [label], "truncated": True}
+        how = {"blind": False, "chat": False, "max_tokens": 128, "temperature": 0.0, "seed": 0}
+        return {
+            "number": number,
+            "state": "answered",
+            "detail": "",
+            "doing": "",
+            "first": 1,
+            "second": 2,
+            "prompt": "The river",
+            **how,
+            "begun_at": 0.0,
+            "seconds": 4.0,
+            "answers": [
+                {"side": "left", "generation": 1, **answer},
+                {"side": "right", "generation": 2, **labelled},
+            ],
+            "picked": None,
+            "picked_by": "",
+            "tally": self._tally(),
+        }
+
+    def pick_answer(self, number: int, choice: str) -> Any:
+        """Notes it."""
+        self.calls.append(("pick_answer", number, choice))
+        return {**self.comparison(number), "blind": True, "picked": choice, "picked_by": "ada@host"}
+
+    def cancel_comparison(self, number: int) -> Any:
+        """Notes it."""
+        self.calls.append(("cancel_comparison", number))
+        return {**self.comparison(number), "state": "failed", "detail": "It was called off.", "answers": []}
 
     def resume(self, partition: str | None = None) -> Any:
         """Notes it."""

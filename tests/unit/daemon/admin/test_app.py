@@ -3,12 +3,14 @@
 import asyncio
 import gc
 import hmac
+import json
 import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +23,7 @@ from daemon.admin.client import RemoteControl
 from daemon.admin.listener import listening
 from daemon.admin.token import Token, ensure_token, read_token, token_path
 from daemon.control.protocol import Control
-from daemon.errors import BadRequest, DaemonError, DaemonUnreachable, Refused, UnknownThing
+from daemon.errors import BadRequest, Busy, DaemonError, DaemonUnreachable, Refused, UnknownThing
 from daemon.lifecycle.supervised_threads import State
 from daemon.settings.admin import AdminSettings
 from memory.errors import StoreBusy
@@ -65,6 +67,11 @@ EVERY_ROUTE = {
     ("POST", "/rounds/pause"),
     ("POST", "/rounds/resume"),
     ("POST", "/rollback"),
+    ("GET", "/comparisons"),
+    ("POST", "/comparisons"),
+    ("GET", "/comparisons/1"),
+    ("POST", "/comparisons/1/pick"),
+    ("POST", "/comparisons/1/cancel"),
     ("POST", "/resume"),
     ("POST", "/forget"),
     ("POST", "/streams/peek"),
@@ -342,6 +349,11 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     typed.withdraw_round(dry_run=True)
     typed.rollback()
     typed.rollback(0)
+    typed.compare("Zoë's river", 1, second=2, blind=True, temperature=0.5)
+    assert typed.comparison(7)["answers"][1]["generation"] == 2
+    typed.pick_answer(7, "left")
+    typed.cancel_comparison(7)
+    assert typed.picks()[0]["people"] == 2
     typed.resume("news/1")
     typed.forget("Zoë/4711")
     typed.release_aside(3)
@@ -361,6 +373,9 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
         ("withdraw_round", True),
         ("rollback", None),
         ("rollback", 0),
+        ("compare", "Zoë's river", 1, 2, True, False, 128, 0.5, None),
+        ("pick_answer", 7, "left"),
+        ("cancel_comparison", 7),
         ("resume", "news/1"),
         ("forget", "Zoë/4711"),
         ("release_aside", 3),
@@ -370,6 +385,41 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
         ("replay_dead_letters", (1, 2)),
         ("drop_dead_letters", ()),
     ]
+
+
+def test_who_comes_second_is_told_when_to_ask_again(client: httpx.Client, remote: RemoteControl) -> None:
+    """By the header that clients know, and by a sentence."""
+    answer = client.post("/comparisons", json={"prompt": "busy"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert answer.json()["error"]["type"] == "Busy"
+    with pytest.raises(Busy, match="under way"):
+        remote.compare("busy")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"prompt": ""},
+        {"prompt": "x" * 32_001},
+        {"prompt": "\ud800"},
+        {"prompt": "x", "max_tokens": 0},
+        {"prompt": "x", "temperature": -1},
+        {"prompt": "x", "temperature": 1e400},
+        {"prompt": "x", "seed": -1},
+        {"prompt": "x", "first": "1"},
+        {"prompt": "x", "blind": 1},
+        {"prompt": "x", "sides": "left"},
+    ],
+    ids=str,
+)
+def test_a_comparison_that_makes_no_sense_is_refused(
+    client: httpx.Client, control: FakeControl, body: dict[str, Any]
+) -> None:
+    """At the edge, and without a word of the prompt in the answer."""
+    answer = client.post("/comparisons", content=json.dumps(body))
+    assert (answer.status_code, control.calls) == (400, [])
+    assert "xxxx" not in answer.text
 
 
 def test_errors_come_through_as_themselves(remote: RemoteControl, control: FakeControl) -> None:

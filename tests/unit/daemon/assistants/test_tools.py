@@ -19,6 +19,8 @@ GIVE_TEXT = {
     "round_samples",
     "peek",
 }
+# A model that is kept current writes what it was taught to; and which of two answers is better is a person's word.
+LET_MODELS_SPEAK = {"compare", "comparison", "pick_answer", "cancel_comparison", "picks"}
 # What they do cannot be taken back, or is of a person.
 FOR_PEOPLE_ALONE = {
     *("forget", "drop_aside", "release_aside", "count_aside", "aside", "resume", "withdraw_round", "settings"),
@@ -28,7 +30,7 @@ FOR_PEOPLE_ALONE = {
 
 def test_each_operation_is_offered_or_kept_from_assistants() -> None:
     """A new one is decided about, not let through."""
-    decided = [{*FACTS}, {*CHANGES}, GIVE_TEXT, FOR_PEOPLE_ALONE]
+    decided = [{*FACTS}, {*CHANGES}, GIVE_TEXT, LET_MODELS_SPEAK, FOR_PEOPLE_ALONE]
     assert sum(map(len, decided)) == len(set().union(*decided))
     assert set().union(*decided) == {each.name for each in OPERATIONS if not each.probe}
     assert not any(BY_NAME[name].writes for name in FACTS)

@@ -390,6 +390,8 @@ def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Pat
         (["round", "cancel"], ("cancel_rounds", None)),
         (["rollback", "--yes"], ("rollback", None)),
         (["rollback", "0", "--yes"], ("rollback", 0)),
+        (["compare", "pick", "7", "left"], ("pick_answer", 7, "left")),
+        (["compare", "cancel", "7"], ("cancel_comparison", 7)),
         (["memory", "dead-letters", "resume", "news/2"], ("resume", "news/2")),
         (["forget", "user-1", "--yes"], ("forget", "user-1")),
         (["memory", "release", "3"], ("release_aside", 3)),

@@ -32,6 +32,15 @@ GIVEN: dict[str, Any] = {
     "ids": [1, 2],
     "topic": "news",
     "offset": 7,
+    "prompt": "The river",
+    "first": 0,
+    "second": 1,
+    "blind": True,
+    "chat": True,
+    "max_tokens": 9,
+    "temperature": 0.5,
+    "seed": 3,
+    "choice": "left",
 }
 """One of each argument that operations have."""
 EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.comparisons.desk import ComparisonDesk
 from daemon.control.answers.status import RefusedSettings
 from daemon.control.facts.settings_shown import settings_shown
 from daemon.control.views import Views
@@ -18,6 +19,7 @@ from daemon.lifecycle.supervised_threads import Health, State
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger
 from streams.document import Batch, Document, Partition
+from tests.answering import desk
 from tests.daemon_harness import sentences
 from tests.harness import Facts, wait_until
 from tests.unit.daemon.rooms import World, world
@@ -57,6 +59,8 @@ def live_control(
     need_restart: tuple[str, ...] = (),
     ingest: Reading | None = None,
     patient: Callable[[], AbstractContextManager[None]] = nullcontext,
+    *,
+    compared: ComparisonDesk | None = None,
 ) -> LiveControl:
     """The control of a daemon that has this part, and whose settings file says more than is in force."""
     views = Views(
@@ -80,6 +84,7 @@ def live_control(
         asks=Asks(),
         current=here.current,
         promotion=here.promotion,
+        compared=compared or desk(),
     )
 
 

@@ -7,11 +7,16 @@ import pytest
 
 from daemon.control.within_daemon import LiveControl
 from streams.document import Batch, DeadLetter, Partition, Reason
+from tests.answering import AnswersAtHand, desk
+from tests.harness import wait_until
 from tests.unit.daemon.control.test_within_daemon import live_control
 from tests.unit.daemon.page.browsers import Browser, PageInFront
 from tests.unit.daemon.rooms import World, world
 
 NEWS = Partition("news", 0)
+ANSWERS = AnswersAtHand()
+COMPARED = 4
+"""By which a blind comparison is asked for, from which nobody picks."""
 LETTERS = tuple(
     DeadLetter(NEWS, at, Reason.MISSING_FIELD, "<i>why</i>", b"<b>key</b>", b"<script>alert(4)</script>", 25, 1_000.0)
     for at in range(4)
@@ -38,7 +43,9 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         here.feed(seed=4)
         here.run("implausible")
         here.store.append(Batch((), LETTERS, (), {NEWS: len(LETTERS)}))
-        control = live_control(here)
+        control = live_control(here, compared=desk(ANSWERS, number=COMPARED))
+        assert control.compare("<script>alert(7)</script>\nThe river", blind=True)["number"] == COMPARED
+        wait_until(lambda: control.comparison(COMPARED)["answers"], what="both answers")
         yield Ground(here, control, PageInFront(control, here.store))
 
 

@@ -9,6 +9,7 @@ from sqlite_utils import Database as UtilsDatabase
 
 from memory.database import facts, schema, sqlite
 from memory.database.connection import Database
+from memory.database.first_tables import FIRST_TABLES
 from memory.database.opening import refuse_old_sqlite
 from memory.errors import (
     NotAStore,
@@ -124,7 +125,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatc
     """Tables and the note of the migration come together or not at all, and the next opening starts anew."""
     path = tmp_path / "a.db"
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "_INITIAL", schema._INITIAL + "; CREATE TABLE facts(again)")
+        patch.setattr(schema, "FIRST_TABLES", FIRST_TABLES + "; CREATE TABLE facts(again)")
         with pytest.raises(sqlite.DatabaseError, match="already exists"):
             Store.open(path, SETTINGS)
     bare = sqlite.connect(str(path))

@@ -4,13 +4,13 @@ import pytest
 from rich.console import Console
 
 from daemon.cli.render import (
-    audit,
-    canaries,
+    comparisons,
     explained,
     findings,
     flips,
     generation_diffs,
     generations,
+    history,
     kept,
     people,
     rounds,
@@ -23,7 +23,7 @@ from daemon.cli.render import (
 )
 
 PRINTERS = (
-    *(audit, canaries, explained, findings, flips, generation_diffs, generations, kept, people, rounds),
+    *(comparisons, explained, findings, flips, generation_diffs, generations, history, kept, people, rounds),
     *(screen, settings, skills, status, streams, traces),
 )
 

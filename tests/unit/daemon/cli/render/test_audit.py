@@ -2,8 +2,7 @@
 
 import pytest
 
-from daemon.cli.render.audit import print_audit
-from daemon.cli.render.canaries import canary_text, print_canary
+from daemon.cli.render.history import canary_text, print_audit, print_canary
 from daemon.cli.render.screen import Screen
 from daemon.control.answers.canaries import CanaryLine, CanaryStanding
 from tests.unit.daemon.cli.render.screens import show_on

@@ -1,11 +1,15 @@
-"""A generation that is watched in traffic, as a person sees it."""
+"""What was, as a person sees it: a generation that is watched in traffic, and the audit log."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from rich.markup import escape
 from rich.text import Text
 
 from daemon.cli.render.screen import console, table
+from daemon.control.answers.audit import AuditLine
 from daemon.control.answers.canaries import CanaryLine, CanaryStanding
 from daemon.control.printable import inline
 from daemon.span import span as ago
@@ -61,3 +65,22 @@ def _rate(value: float | None) -> str:
 
 def _times(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f} times"
+
+
+def print_audit(lines: Sequence[AuditLine]) -> None:
+    """Lines of the audit log in a table, newest first."""
+    rows = table("id", "when", "who", "what", "detail", fixed=("id", "when", "what"))
+    for line in lines:
+        when = datetime.fromtimestamp(line["at"]).astimezone().isoformat(" ", "seconds")
+        told = [f"{name} {_told(value)}" for name, value in line["detail"].items() if value not in (None, "")]
+        words = (line["who"], line["what"].replace("_", " "), ", ".join(told))
+        rows.add_row(str(line["id"]), when, *map(_shown, words))
+    console.print(rows if lines else "Nothing has been noted yet.")
+
+
+def _told(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _shown(text: str) -> str:
+    return escape(inline(text))

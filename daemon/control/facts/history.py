@@ -1,7 +1,9 @@
-"""Generations that are or were watched in traffic, as the ledger has them."""
+"""What was, as the ledger has it: generations that are or were watched in traffic, and lines of the audit log."""
 
+from daemon.control.answers.audit import AuditLine
 from daemon.control.answers.canaries import CanaryLine, CanaryStanding
 from daemon.rounds.watched.sentence import sentence_of
+from memory.ledger.history.audit import AuditRecord
 from memory.ledger.history.canaries import CanaryRecord
 
 
@@ -31,4 +33,15 @@ def canary_line(canary: CanaryRecord) -> CanaryLine:
         "outcome": canary.outcome,
         "ended_by": canary.ended_by,
         "verdict": dict(canary.verdict),
+    }
+
+
+def audit_line(record: AuditRecord) -> AuditLine:
+    """A line of the audit log."""
+    return {
+        "id": record.id,
+        "at": record.at,
+        "who": record.who,
+        "what": record.what,
+        "detail": dict(record.detail),
     }
