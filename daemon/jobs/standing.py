@@ -151,6 +151,9 @@ def _of_ended(own: Mapping[str, Any], ended: Mapping[str, Any]) -> Over:
         of = f", with a limit of {limit}" if limit else ""
         detail = f"the learner was killed as its container ran out of main memory (OOMKilled{of})"
         return Over(LearnerEnding.OUT_OF_MEMORY, detail)
+    if reason == "ContainerStatusUnknown":
+        # After a node began anew: it looks like a kill, and nobody saw one.
+        return Over(LearnerEnding.LOST, f"its node lost sight of the learner's container: {said[:REASON_LENGTH]}")
     if reason in NOT_BEGUN:
         detail = f"the learner's container could not be started: {said[:REASON_LENGTH]}"
         return Over(LearnerEnding.NOT_STARTED, detail)

@@ -165,6 +165,9 @@ class Watch:
                 return None
             waited = f"the Job did not run within {span(self._pending_seconds)} (jobs.pending_seconds)"
             return Over(LearnerEnding.NOT_STARTED, f"{waited}; it waited for {self._waits_for}")
+        if self._silent:
+            # It may have ended: that only the API can tell, and only by it could anything be ended.
+            return None
         if now - max(self._ran, self._heard or self._ran) > limits.silence:
             detail = f"the learner said nothing for {limits.silence:.0f} s and was ended"
             return Over(LearnerEnding.HUNG, detail)

@@ -15,9 +15,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from daemon.jobs.manifest import manifest
+from daemon.settings.jobs.template import as_template
 from daemon.settings.load import load
 from tests.integration.test_deploy import ALERTS, DEPLOY, KUBERNETES, RECORDING, run
-from tests.integration.test_deploy_jobs import kustomized
+from tests.integration.test_deploy_jobs import RUN, kustomized
 from tests.unproven import HELM, program
 
 CHART: Final = DEPLOY / "helm" / "riverkeep"
@@ -33,6 +35,7 @@ EVERYTHING: Final = {
     "rounds.asJobs.image": "riverkeep:cuda",
     "rounds.asJobs.labels": {"kueue.x-k8s.io/queue-name": "gpus"},
     "rounds.asJobs.nodeSelector": {"pool": "gpu"},
+    "rounds.asJobs.podAnnotations": {"sidecar.istio.io/inject": "false"},
     "rounds.asJobs.pod": {"priorityClassName": "batch"},
     "rounds.asJobs.runtimeClassName": "nvidia",
     "rounds.asJobs.storage.storageClassName": "shared",
@@ -165,6 +168,29 @@ def test_kubernetes_knows_every_field_of_it(version: str) -> None:
     for each in objects:
         if each["kind"] not in OF_OPERATORS:
             kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_the_job_of_a_round_is_what_the_values_say() -> None:
+    """Of all of them, once the daemon has filled it in; a service of answers has no label for it."""
+    (text,) = [each["data"]["job.yaml"] for each in rendered(EVERYTHING) if "job.yaml" in each.get("data", {})]
+    job = manifest(as_template(yaml.safe_load(text)), RUN)
+    kubernetes_validate.validate(job, "1.37.0", strict=True)
+    pod, labels = job["spec"]["template"]["spec"], job["spec"]["template"]["metadata"]["labels"]
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    assert job["spec"]["template"]["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
+    assert (pod["priorityClassName"], pod["runtimeClassName"], pod["nodeSelector"]) == (
+        "batch",
+        "nvidia",
+        {"pool": "gpu"},
+    )
+    assert pod["containers"][0]["image"] == "riverkeep:cuda"
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    for each in rendered(EVERYTHING):
+        if each["kind"] == "Service":
+            assert not each["spec"]["selector"].items() <= labels.items()
+        if each["metadata"]["name"] == "riverkeep-learner":
+            assert each["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+            assert "egress" not in each["spec"]
 
 
 def test_two_releases_share_nothing() -> None:

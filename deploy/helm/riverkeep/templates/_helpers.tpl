@@ -171,6 +171,10 @@ spec:
     metadata:
       labels:
         {{- include "riverkeep.selector" (dict "root" . "name" "riverkeep-learner") | nindent 8 }}
+      {{- with $jobs.podAnnotations }}
+      annotations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
     spec:
       automountServiceAccountToken: false
       enableServiceLinks: false

@@ -343,6 +343,28 @@ def test_trouble_of_the_api_is_borne_while_the_learner_runs(
     assert one.steps == [1, 2]
 
 
+def test_a_learner_that_ends_while_the_api_is_away_is_not_taken_for_hung(
+    cluster: FakeKubernetes, job: Callable[..., LearnerJob], tmp_path: Path
+) -> None:
+    """That it ended only the API can tell, however long nothing was heard."""
+    go, later = tmp_path / "go", [0.0]
+    script = TELL + f"tell(event='step', step=1)\nimport time\nwhile not Path({str(go)!r}).exists(): time.sleep(0.01)\n"
+    learner = job(script + FINISH, paces=replace(QUICK, api=1e9), clock=lambda: time.monotonic() + later[0])
+    with running(learner, tmp_path) as one:
+        wait_until(lambda: one.steps == [1])
+        cluster.refuse("GET", 500, "InternalError", "etcdserver: leader changed")
+        asked = len(cluster.asked)
+        wait_until(lambda: len(cluster.asked) > asked + 2)
+        go.touch()
+        wait_until((tmp_path / REPORT).exists)
+        later[0] += 1e6
+        asked = len(cluster.asked)
+        wait_until(lambda: len(cluster.asked) > asked + 2)
+        cluster.refusals.clear()
+        ended = one.end()
+    assert ended.ending is LearnerEnding.FINISHED, ended.detail
+
+
 def test_an_api_that_stays_away_is_not_waited_for_without_end(
     cluster: FakeKubernetes, job: Callable[..., LearnerJob], tmp_path: Path
 ) -> None:

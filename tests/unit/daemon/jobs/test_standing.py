@@ -69,6 +69,12 @@ def test_for_what_it_waits(job: Json, pods: list[Json], why: str, about: str) ->
         (JOB, [pod(phase="Failed")], LearnerEnding.LOST, "ended before it ran"),
         (
             JOB,
+            [pod({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": "not located"}})],
+            LearnerEnding.LOST,
+            "its node lost sight of the learner's container: not located",
+        ),
+        (
+            JOB,
             [pod({"terminated": {"exitCode": 128, "reason": "StartError", "message": "python: no such file"}})],
             LearnerEnding.NOT_STARTED,
             "could not be started: python: no such file",
