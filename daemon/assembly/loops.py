@@ -14,6 +14,7 @@ from daemon.jobs.learner_job import JobMaker, LearnerJob
 from daemon.processes.learner import Learner
 from daemon.processes.learner_process import LearnerProcess
 from daemon.processes.serving_process import ServingProcess, serving_process
+from daemon.processes.serving_times import ServingTimes
 from daemon.rounds.loop import RoundsLoop
 from daemon.rounds.out_of_memory import MicroBatchLimits
 from daemon.rounds.runner import RoundRunner
@@ -36,6 +37,7 @@ class Loops:
     Attributes:
         serving: None where no process is started that answers.
         ingest: None where nothing is consumed.
+        times: how long answers took; None where no process is started.
         dead_letters: None where they go to no topic.
         feedback: what people say of answers.
     """
@@ -44,6 +46,7 @@ class Loops:
     learner: Learner
     feedback: FeedbackDesk
     serving: ServingProcess | None = None
+    times: ServingTimes | None = None
     ingest: Ingest | None = None
     dead_letters: DeadLetterDesk | None = None
 
@@ -58,11 +61,12 @@ def make_loops(launch: Launch, shared: Shared, opened: OpenedRooms, *, owner: st
     serving = _serving(launch, shared)
     rounds = _rounds(launch, shared, opened, learner, serving)
     feedback = FeedbackDesk(lambda: shared.settings.now, opened.rooms.store, launch.clock)
+    times = None if serving is None else ServingTimes(serving.metrics, launch.clock)
     if not launch.settings.streams.enabled:
-        return Loops(rounds, learner, feedback, serving)
+        return Loops(rounds, learner, feedback, serving, times)
     metrics, store = StreamsMetrics(shared.registry), opened.rooms.store
     ingest, dead_letters = _ingest(launch, store, metrics, owner), _dead_letters(launch, store, metrics)
-    return Loops(rounds, learner, feedback, serving, ingest, dead_letters)
+    return Loops(rounds, learner, feedback, serving, times, ingest, dead_letters)
 
 
 def _learner(launch: Launch, shared: Shared, *, owner: str) -> Learner:

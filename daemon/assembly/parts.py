@@ -75,6 +75,8 @@ def _parts(
     yield part("memory", opened.memory.run, vital=False)
     if loops.serving is not None:
         yield part(SERVING, loops.serving.run)
+    if loops.times is not None:
+        yield part("serving_times", loops.times.run, vital=False)
     if loops.ingest is not None:
         yield part("ingest", waits(loops.ingest.run), stuck_seconds=stuck_seconds)
         if _tombstones_may_come(settings, opened):

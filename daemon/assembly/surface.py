@@ -60,6 +60,7 @@ def make_control(
         serving=None if serving is None else lambda: serving.status,
         serving_address=None if serving is None else serving.url,
         serving_metrics=str if serving is None else serving.metrics,
+        serving_times=loops.times,
         next_round=lambda: loops.rounds.reason,
         problem=opened.problem,
         memory_trouble=lambda: opened.memory.trouble,

@@ -16,6 +16,7 @@ from daemon.control.bounds import (
     MOST_ASIDE_IDS,
     MOST_DEAD_LETTER_IDS,
     MOST_FLIPS,
+    MOST_HOURS,
     MOST_PEEKED,
     MOST_ROWS,
 )
@@ -104,6 +105,12 @@ class NewestFirst(Arguments):
 
     limit: Rows = 50
     before: Position | None = None
+
+
+class LatestHours(Arguments):
+    """How far back."""
+
+    hours: int = Field(1, ge=1, le=MOST_HOURS)
 
 
 class DeadLettersPage(NewestFirst):

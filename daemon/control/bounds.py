@@ -26,3 +26,5 @@ LONGEST_PROMPT: Final = 32_000
 MOST_ANSWER_TOKENS: Final = 1_024
 """Of each answer: on a CPU, beside everything else, one takes a second or so with a large model."""
 HIGHEST_TEMPERATURE: Final = 2.0
+MOST_HOURS: Final = 24
+"""Over which answers' times are kept."""

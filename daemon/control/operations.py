@@ -127,6 +127,7 @@ OPERATIONS: Final = (
     _change(Control.pick_answer, "/comparisons/{number}/pick", given.PickedAnswer, needs_daemon=True),
     _change(Control.cancel_comparison, "/comparisons/{number}/cancel", given.OfComparison, needs_daemon=True),
     _get(Control.serving, "/serving"),
+    _get(Control.latency, "/serving/latency", given.LatestHours),
     _get(Control.streams, "/streams"),
     _post(Control.peek, "/streams/peek", given.PeekedPlace, needs_daemon=True),
     _get(Control.memory, "/memory"),

@@ -44,7 +44,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
-from daemon.control.answers.serving import ServingAnswer
+from daemon.control.answers.serving import LatencyAnswer, ServingAnswer
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.answers.streams import StreamsAnswer
@@ -104,6 +104,9 @@ class Control(Protocol):
 
     def serving(self) -> ServingAnswer:
         """What serves since when, how it answers by the serving process's own count, and what is watched in traffic."""
+
+    def latency(self, *, hours: int = 1) -> LatencyAnswer:
+        """How long answers took over the latest hours, how many failed, and what was swapped and watched meanwhile."""
 
     def streams(self) -> StreamsAnswer:
         """How reading gets on: lag, rates and forms by partition and topic, and which offsets never came."""

@@ -12,15 +12,25 @@ from daemon.control.answers.serving import (
     AnswersOfGeneration,
     AnswersOfRoute,
     CountedByServing,
+    LatencyAnswer,
+    LatencySlot,
     ServingAnswer,
     SwapLine,
     TimesCounted,
+    WatchedStretch,
 )
 from daemon.control.answers.status import ServingStanding
+from daemon.processes.serving_times import ServingTimes, TimesSlot, merged, quantile
 from memory.ledger.history.audit import AuditRecord
+from memory.ledger.history.canaries import CanaryRecord
+from memory.store import Store
 
 PREFIX: Final = "riverkeep_serving_"
 TIMES: Final = ("first_token", "output_token", "queue", "request")
+MOST_SLOTS: Final = 100
+"""Of one answer: as many as a drawing shows side by side."""
+SLOT_MINUTES: Final = (1, 2, 5, 10, 15, 20, 30, 60)
+HALF, NINETY_NINE = 0.5, 0.99
 Labelled = dict[str, dict[str, dict[float, float]]]
 
 
@@ -137,4 +147,55 @@ def _swap(record: AuditRecord) -> SwapLine:
         "generation": detail.get("generation"),
         "before": detail.get("before"),
         "who": record.who,
+    }
+
+
+def latency_answer(store: Store, times: ServingTimes | None, *, hours: int, now: float) -> LatencyAnswer:
+    """How long answers took over the latest hours, in slots as fine as they can be told side by side.
+
+    Args:
+        times: what the daemon has read off its serving process; None where there is none.
+        now: unix seconds.
+    """
+    seconds = next(60 * each for each in SLOT_MINUTES if hours * 60 / each <= MOST_SLOTS)
+    # Whole slots: the first is not cut.
+    begins = (now - hours * 3600) // seconds * seconds
+    slots = [] if times is None else merged(times.told(begins), seconds)
+    return {
+        "since": None if times is None else times.since,
+        "begins": begins,
+        "until": now,
+        "slot_seconds": seconds,
+        "slots": [_slot(slot) for slot in slots],
+        "swaps": [_swap(record) for record in store.audit.swaps_since(begins)],
+        "watched": [_stretch(record) for record in store.canaries.since(begins)],
+    }
+
+
+def _slot(slot: TimesSlot) -> LatencySlot:
+    half, most = quantile(slot.within, HALF), quantile(slot.within, NINETY_NINE)
+    return {
+        "at": slot.at,
+        "measured": slot.measured,
+        "failed": slot.failed,
+        "refused": slot.refused,
+        "half_seconds": None if half is None else half.seconds,
+        "half_between": [] if half is None else [half.low, _finite(half.high)],
+        "ninety_nine_seconds": None if most is None else most.seconds,
+        "ninety_nine_between": [] if most is None else [most.low, _finite(most.high)],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _stretch(record: CanaryRecord) -> WatchedStretch:
+    return {
+        "generation": record.generation,
+        "beside": record.beside,
+        "mode": record.mode,
+        "since": record.since,
+        "ended_at": record.ended_at,
+        "outcome": record.outcome,
     }

@@ -10,6 +10,7 @@ from daemon.control.answers.status import RefusedSettings
 from daemon.ingestion.arrivals import ArrivedSoFar
 from daemon.lifecycle.supervised_threads import Health
 from daemon.processes.serving_process import ServingStatus
+from daemon.processes.serving_times import ServingTimes
 from streams.document import Partition
 
 
@@ -53,6 +54,7 @@ class Views:
         settings_refused: what the latest reload refused; None where it found no mistakes.
         settings: those in force, and where each came from.
         started_at: unix seconds.
+        serving_times: how long its answers took; None where none is started.
         serving_metrics: what the serving process counts, in Prometheus's text; empty where it does not answer.
         memory_trouble: why the memory cannot be used, and what to do; empty while it can.
     """
@@ -69,4 +71,5 @@ class Views:
     settings: Callable[[], SettingsAnswer]
     started_at: float
     serving_metrics: Callable[[], str] = str
+    serving_times: ServingTimes | None = None
     memory_trouble: Callable[[], str] = str

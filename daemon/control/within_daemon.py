@@ -23,7 +23,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
-from daemon.control.answers.serving import ServingAnswer
+from daemon.control.answers.serving import LatencyAnswer, ServingAnswer
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import (
     HealthAnswer,
@@ -40,6 +40,7 @@ from daemon.control.bounds import ROUND_ENDS_WITHIN_S
 from daemon.control.comparing import ComparingControl
 from daemon.control.facts import explained, people
 from daemon.control.facts.status import status_without_store
+from daemon.control.serving_facts import latency_answer
 from daemon.control.streams_facts import peek_answer, streams_answer
 from daemon.control.views import Views
 from daemon.errors import Refused, UnknownThing
@@ -310,6 +311,13 @@ class LiveControl(ComparingControl):
     def serving(self) -> ServingAnswer:
         facts = {} if self._views.serving is None else self._views.serving().facts
         return self._serving_answer(facts, self._views.serving_metrics())
+
+    @override
+    def latency(self, *, hours: int = 1) -> LatencyAnswer:
+        times = self._views.serving_times
+        if times is not None:
+            times.look()
+        return latency_answer(self._store, times, hours=hours, now=self._clock())
 
     @override
     def streams(self) -> StreamsAnswer:

@@ -38,7 +38,7 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
-from daemon.control.answers.serving import ServingAnswer
+from daemon.control.answers.serving import LatencyAnswer, ServingAnswer
 from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.answers.streams import StreamsAnswer
@@ -48,7 +48,7 @@ from daemon.control.facts.history import audit_line, canary_line
 from daemon.control.facts.labels import waiting_labels
 from daemon.control.facts.undecided import why_not_decided
 from daemon.control.looking_back import StoreLooks, store_errors
-from daemon.control.serving_facts import serving_answer
+from daemon.control.serving_facts import latency_answer, serving_answer
 from daemon.control.streams_facts import streams_answer
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion import replay_dead_letters
@@ -139,6 +139,10 @@ class StoreControl(StoreLooks):
         watched = self._store.canaries.watched()
         canary = None if watched is None else canary_line(watched)
         return serving_answer(self.status()["serving"], facts, exposition, self._store.audit.swaps(), canary)
+
+    @override
+    def latency(self, *, hours: int = 1) -> LatencyAnswer:
+        return latency_answer(self._store, None, hours=hours, now=self._clock())
 
     @override
     def streams(self) -> StreamsAnswer:

@@ -13,6 +13,7 @@ from daemon.control.arguments import (
     Arguments,
     DeadLettersPage,
     FlipsPage,
+    LatestHours,
     NewestFirst,
     OfComparison,
     OfDeadLetter,
@@ -181,6 +182,11 @@ def _peek(asked: PageAsked) -> PeekView:
     except DaemonError as error:
         # Beside the form, so that another place is named at once.
         return nothing_peeked(asked.call, topics, str(error), error.http_status)
+
+
+def _serving(asked: PageAsked) -> object:
+    hours = asked.call["hours"]
+    return serving_view(asked.control.serving(), asked.control.latency(hours=hours), hours)
 
 
 def _memory(asked: PageAsked) -> object:
@@ -370,9 +376,11 @@ PAGES: Final = (
         "/serving",
         "serving.html",
         "Serving",
-        lambda asked: serving_view(asked.control.serving()),
+        _serving,
+        LatestHours,
         operation="serving",
         command="riverkeep status",
+        is_live=True,
     ),
     TRACE_LINE,
     PageLine(

@@ -32,6 +32,10 @@ class Audit:
         """What last served, was watched or was taken back, newest first."""
         return self._file.read(audit.swaps, limit)
 
+    def swaps_since(self, since: float, limit: int = 200) -> list[AuditRecord]:
+        """What served, was watched or was taken back from then on (unix seconds), oldest first; the latest of many."""
+        return self._file.read(audit.swaps_since, since, limit)
+
     def latest(self, limit: int = 100, before: int | None = None) -> list[AuditRecord]:
         """The latest lines, those with smaller ids than `before`; newest first."""
         return self._file.read(audit.latest, limit, before)

@@ -26,6 +26,10 @@ class Canaries:
         """The one that a round made, watched now or once; None where it was not, or that is too long ago."""
         return self._file.read(canaries.of_round, number)
 
+    def since(self, moment: float) -> list[CanaryRecord]:
+        """Those that are watched, or were until then (unix seconds) or later, oldest first; the latest of many."""
+        return self._file.read(canaries.since, moment)
+
     def note(self, generation: int, watch: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
         """Keep what was observed so far, and what is said of it; JSON values only. Nothing where it is not watched."""
         self._file.write(canaries.note, generation, watch, verdict)

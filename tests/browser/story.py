@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ from daemon.metrics import DaemonMetrics
 from daemon.page.app import with_page
 from daemon.processes.learner import Learner, LearnerEnding, LearnerExit
 from daemon.processes.serving_process import ServingStatus
+from daemon.processes.serving_times import ServingTimes
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger
 from daemon.rounds.current import CurrentRound
@@ -286,6 +288,7 @@ class Story:
             serving=lambda: ServingStatus(1, self.rooms.store.generations.serving(), {"trouble": ""}),
             serving_address="http://127.0.0.1:8700",
             serving_metrics=self.served,
+            serving_times=self.answered,
             next_round=lambda: "waiting for 500 fresh samples (318 are there)",
             problem=str,
             need_restart=tuple,
@@ -319,6 +322,25 @@ class Story:
             metrics.queue_seconds.labels(str(number)).observe(first / 20)
             metrics.request_seconds.labels("/v1/chat/completions").observe(12 * first)
         return generate_latest(registry).decode()
+
+    @cached_property
+    def answered(self) -> ServingTimes:
+        """Two hours of answers, slower for a while, some of which failed."""
+        registry, chance, minutes = CollectorRegistry(), random.Random(7), 120
+        metrics = ServingMetrics(registry)
+        metrics.begin_requests(["/v1/chat/completions"])
+        moment = [self.clock.now - minutes * MINUTE]
+        times = ServingTimes(lambda: generate_latest(registry).decode(), lambda: moment[0], lambda: moment[0])
+        for minute in range(minutes):
+            slow = 3.0 if 70 < minute < 85 else 1.0
+            for _ in range(chance.randrange(20, 60)):
+                seconds = slow * chance.lognormvariate(-1.2, 0.6)
+                metrics.request_seconds.labels("/v1/chat/completions").observe(seconds)
+                failed = slow > 1 and chance.random() < 0.1
+                metrics.requests.labels("/v1/chat/completions", "504" if failed else "200").inc()
+            times.look()
+            moment[0] += MINUTE
+        return times
 
     def trains(self) -> None:
         """A round is in progress, two thirds through its training."""

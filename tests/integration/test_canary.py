@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from daemon.control.answers.serving import LatencyAnswer
 from daemon.control.protocol import Control
 from memory.ledger.records import GenerationState
 from streams.document import Partition
@@ -98,6 +99,10 @@ def came_of(control: Control, number: int) -> str:
     return "" if canary is None else canary["outcome"]
 
 
+def _counted(latency: LatencyAnswer) -> int:
+    return sum(slot["measured"] for slot in latency["slots"])
+
+
 def test_a_canary_is_promoted_and_one_that_fails_goes_back_while_clients_are_answered(home: Home) -> None:
     """Through a kill of the daemon in the watch; every request is answered, by the one generation or the other."""
     clients = Clients(home)
@@ -122,6 +127,13 @@ def test_a_canary_is_promoted_and_one_that_fails_goes_back_while_clients_are_ans
         assert {status for status, _ in clients.got} == {200}
         assert {generation for _, generation in clients.got} == {"0", "1"}
         assert clients.ask("anybody") == (200, "1")
+        asked = clients.got.total() + 1
+        # Each request once, by whichever generation; what is told of it follows its answer by a moment.
+        latency = started.until(lambda control: _counted(told := control.latency()) == asked and told, what="the times")
+        assert all(slot["half_seconds"] for slot in latency["slots"] if slot["measured"])
+        assert [(each["generation"], each["outcome"]) for each in latency["watched"]] == [(1, "promoted")]
+        serves = [line for line in latency["swaps"] if line["what"] == "serves"][-1]
+        assert (serves["generation"], serves["at"]) == (1, latency["watched"][0]["ended_at"])
         shown = home.riverkeep("round", "show", "1").stdout
         assert "promoted by its watch in traffic" in " ".join(shown.split())
         assert "loss of what arrives" in " ".join(shown.split())

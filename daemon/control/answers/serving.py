@@ -105,3 +105,63 @@ class ServingAnswer(TypedDict):
     counted: CountedByServing | None
     swaps: list[SwapLine]
     canary: CanaryLine | None
+
+
+class LatencySlot(TypedDict):
+    """How long answers took within one slot of time, of the routes that ask the model.
+
+    Attributes:
+        at: its beginning, unix seconds.
+        measured: requests that came to an end; of them `failed` with 5xx and `refused` with 429.
+        half_seconds: within so long half of them ended, by a straight line between the bounds of the serving process's
+            histogram, as Prometheus reads it; None where nothing was measured.
+        half_between: the two bounds between which that lies for certain; the second None beyond the last.
+        ninety_nine_seconds, ninety_nine_between: the same of 99 in 100.
+    """
+
+    at: float
+    measured: int
+    failed: int
+    refused: int
+    half_seconds: float | None
+    half_between: list[float | None]
+    ninety_nine_seconds: float | None
+    ninety_nine_between: list[float | None]
+
+
+class WatchedStretch(TypedDict):
+    """A time in which a generation was watched in traffic.
+
+    Attributes:
+        beside, mode, since, ended_at, outcome: as in `CanaryLine`.
+    """
+
+    generation: int
+    beside: int
+    mode: str
+    since: float
+    ended_at: float | None
+    outcome: str
+
+
+class LatencyAnswer(TypedDict):
+    """How long answers took over the latest hours, and what served meanwhile.
+
+    The daemon reads it off the serving process beside it and keeps a day of it in RAM: it begins anew with the daemon.
+
+    Attributes:
+        since: when counting began, unix seconds; None where no serving process runs beside a daemon.
+        begins, until: what is told of, unix seconds.
+        slot_seconds: how long a slot is.
+        slots: oldest first; of those in which the serving process told nothing there are none.
+        swaps: what served, was watched or taken back in that time, oldest first.
+        watched: generations that were watched in that time, oldest first.
+    """
+
+    since: float | None
+    begins: float
+    until: float
+    slot_seconds: int
+    slots: list[LatencySlot]
+    swaps: list[SwapLine]
+    watched: list[WatchedStretch]

@@ -3,13 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from daemon.control.answers.canaries import CanaryLine
-from daemon.control.answers.serving import CountedByServing, ServingAnswer, SwapLine, TimesCounted
+from daemon.control.answers.serving import CountedByServing, LatencyAnswer, ServingAnswer, SwapLine, TimesCounted
+from daemon.page.addresses import with_query
+from daemon.page.time_charts import TimeChart, slot_words, swap_words, time_chart, time_words
 from gate.live.verdict import WHAT
 from serving.addresses import ANSWER_ROUTES
 
+SPANS: Final = (1, 6, 24)
+"""Hours that the page offers."""
+NOTHING: Final = "–"
 SWAP_WORDS = {"serves": "serves", "watched": "is watched in traffic", "taken_back": "was taken back"}
 
 
@@ -67,10 +72,46 @@ class WatchedView:
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyRow:
+    """One slot, and what fell in it, in words."""
+
+    at: float
+    half: str
+    most: str
+    requests: int
+    failed: int
+    refused: int
+    happened: str
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyView:
+    """How long answers took over the latest hours.
+
+    Attributes:
+        since: when counting began; None where nothing is counted.
+        chart: None where nothing was measured.
+        rows: oldest first.
+        latest: the latest slot in which something was measured, in words; empty where there is none.
+        spans: hours that can be chosen, each with its address; of those shown none.
+    """
+
+    hours: int
+    since: float | None
+    slot_seconds: int
+    chart: TimeChart | None
+    rows: tuple[LatencyRow, ...]
+    latest: str
+    spans: tuple[tuple[int, str], ...]
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServingView:
     """What serves.
 
     Attributes:
+        latency: over time.
         generation: the pointer's; None before the first.
         answering: what the process answers from, None where it does not or none runs here.
         is_here: whether a serving process runs beside the daemon.
@@ -92,10 +133,11 @@ class ServingView:
     failed: tuple[tuple[str, str], ...]
     swaps: tuple[SwapRow, ...]
     watched: WatchedView | None
+    latency: LatencyView
 
 
-def serving_view(answer: ServingAnswer) -> ServingView:
-    """What serves."""
+def serving_view(answer: ServingAnswer, latency: LatencyAnswer, hours: int) -> ServingView:
+    """What serves, and how it answered over so many hours."""
     standing, counted = answer["standing"], answer["counted"]
     return ServingView(
         generation=standing["generation"],
@@ -117,7 +159,39 @@ def serving_view(answer: ServingAnswer) -> ServingView:
         failed=tuple(answer["failed"].items()),
         swaps=tuple(_swap(line) for line in answer["swaps"]),
         watched=None if answer["canary"] is None else _watched(answer["canary"]),
+        latency=_latency(latency, hours),
     )
+
+
+def _latency(answer: LatencyAnswer, hours: int) -> LatencyView:
+    slots, seconds = answer["slots"], answer["slot_seconds"]
+    happened: dict[float, list[str]] = {}
+    for line in answer["swaps"]:
+        happened.setdefault(line["at"] // seconds * seconds, []).append(swap_words(line))
+    told = {slot["at"]: slot for slot in slots}
+    rows = []
+    for at in sorted({*told, *happened}):
+        slot = told.get(at)
+        words = "; ".join(happened.get(at, ()))
+        if slot is None:
+            rows.append(LatencyRow(at, NOTHING, NOTHING, 0, 0, 0, words))
+            continue
+        half, most = (_about(slot[name]) for name in ("half_seconds", "ninety_nine_seconds"))
+        rows.append(LatencyRow(at, half, most, slot["measured"], slot["failed"], slot["refused"], words))
+    return LatencyView(
+        hours=hours,
+        since=answer["since"],
+        slot_seconds=seconds,
+        chart=time_chart(answer),
+        rows=tuple(rows),
+        latest=next((slot_words(slot) for slot in reversed(slots) if slot["measured"]), ""),
+        spans=tuple((each, with_query("/serving", {"hours": each})) for each in SPANS if each != hours),
+        json=with_query("/serving/latency", {"hours": hours, "format": "json"}),
+    )
+
+
+def _about(seconds: float | None) -> str:
+    return NOTHING if seconds is None else time_words(seconds)
 
 
 def _of_generations(counted: CountedByServing) -> tuple[TimesRow, ...]:

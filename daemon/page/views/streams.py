@@ -1,6 +1,6 @@
 """How reading gets on: how far behind, how much comes and written as what, what never came."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,7 +71,8 @@ class StreamsView:
         trouble: why nothing comes, or all of it pauses; empty while all is well.
         lag: of all partitions together; None while that is not known.
         since: when counting began, unix seconds; None where nothing is counted.
-        came: since then; with `minute` and `hour`, spans in seconds and rates of all together.
+        came: since then.
+        lately: spans in seconds, and rates of all together within them: a minute, an hour, or since counting began.
         became: what the store made of it, in words.
         partitions: those that stand still first, then those furthest behind.
         reasons: dead letters by topic and reason since counting began.
@@ -85,8 +86,7 @@ class StreamsView:
     lag: int | None
     since: float | None
     came: ArrivedAmount | None
-    minute: tuple[float, RateCell] | None
-    hour: tuple[float, RateCell] | None
+    lately: tuple[tuple[float, RateCell], ...]
     became: tuple[tuple[str, int], ...]
     partitions: tuple[PartitionRow, ...]
     partitions_left_out: int
@@ -118,8 +118,7 @@ def streams_view(answer: StreamsAnswer, memory: MemoryAnswer) -> StreamsView:
         lag=None if reading is None else reading["lag_records"],
         since=answer["since"],
         came=answer["since_start"],
-        minute=_span(answer["minute"]),
-        hour=_span(answer["hour"]),
+        lately=tuple(_spans(answer)),
         became=tuple((name.replace("_", " "), number) for name, number in answer["became"].items()),
         partitions=tuple(rows[:PARTITIONS_SHOWN]),
         partitions_left_out=max(0, len(rows) - PARTITIONS_SHOWN),
@@ -154,8 +153,12 @@ def _partition(line: ReadPartition, floods: frozenset[str]) -> PartitionRow:
     )
 
 
-def _span(lately: ArrivedLately | None) -> tuple[float, RateCell] | None:
-    return None if lately is None else (lately["seconds"], _cell(lately))
+def _spans(answer: StreamsAnswer) -> Iterator[tuple[float, RateCell]]:
+    minute, hour = answer["minute"], answer["hour"]
+    for lately in (minute, hour):
+        # In its first minute both are the same.
+        if lately is not None and (lately is minute or minute is None or lately["seconds"] > minute["seconds"]):
+            yield lately["seconds"], _cell(lately)
 
 
 def _cell(lately: ArrivedLately | None) -> RateCell:

@@ -59,6 +59,16 @@ def swaps(tx: Connection, limit: int) -> list[AuditRecord]:
     return [AuditRecord(number, at, who, what, json.loads(detail)) for number, at, who, what, detail in rows]
 
 
+def swaps_since(tx: Connection, since: float, limit: int) -> list[AuditRecord]:
+    """See `Store.audit.swaps_since`."""
+    rows = tx.execute(
+        "SELECT id, at, who, what, detail FROM audit WHERE what IN ('serves', 'watched', 'taken_back') AND at >= ? "
+        "ORDER BY id DESC LIMIT ?",
+        (since, limit),
+    ).fetchall()
+    return [AuditRecord(number, at, who, what, json.loads(detail)) for number, at, who, what, detail in rows[::-1]]
+
+
 def latest(tx: Connection, limit: int, before: int | None) -> list[AuditRecord]:
     """See `Store.audit.latest`."""
     rows = tx.execute(

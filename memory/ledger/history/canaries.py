@@ -13,6 +13,7 @@ from memory.ledger.records import GenerationState
 
 CanaryOutcome = Literal["watched", "promoted", "rolled_back"]
 """What became of a watched generation. Values are stored."""
+MOST_TOLD: Final = 100
 _COLUMNS: Final = "generation, beside, round, mode, share, since, ended_at, outcome, ended_by, watch, verdict"
 
 
@@ -85,6 +86,12 @@ def of_round(tx: Connection, number: int) -> CanaryRecord | None:
     return next(iter(_records(tx, "WHERE round = ?", (number,))), None)
 
 
+def since(tx: Connection, moment: float) -> list[CanaryRecord]:
+    """See `Store.canaries.since`."""
+    rows = _records(tx, "WHERE ended_at IS NULL OR ended_at >= ? ORDER BY since DESC LIMIT ?", (moment, MOST_TOLD))
+    return list(rows)[::-1]
+
+
 def note(tx: Connection, generation: int, watch: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
     """See `Store.canaries.note`."""
     tx.execute(
@@ -143,7 +150,7 @@ def _end(
     )
 
 
-def _records(tx: Connection, condition: str, values: tuple[int, ...]) -> list[CanaryRecord]:
+def _records(tx: Connection, condition: str, values: tuple[float, ...]) -> list[CanaryRecord]:
     rows = tx.execute(f"SELECT {_COLUMNS} FROM canaries {condition}", values)
     return [_record(*row) for row in rows]
 

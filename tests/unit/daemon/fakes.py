@@ -230,6 +230,11 @@ class FakeControl:
         }
         return {"standing": self.status()["serving"], **told, "canary": None}
 
+    def latency(self, *, hours: int = 1) -> Any:
+        """Nothing serves here."""
+        told = {"since": None, "begins": 0.0, "until": 3_600.0 * hours, "slot_seconds": 60}
+        return told | {"slots": [], "swaps": [], "watched": []}
+
     def streams(self) -> Any:
         """A partition that is read, and one that was."""
         amount = {"documents": 120, "dead_letters": 3, "bytes": 9_000}

@@ -48,6 +48,7 @@ EVERY_ROUTE = {
     ("GET", "/generations"),
     ("GET", "/generations/1/diff/1"),
     ("GET", "/serving"),
+    ("GET", "/serving/latency"),
     ("GET", "/streams"),
     ("GET", "/memory"),
     ("GET", "/memory/gaps"),

@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from daemon.control.serving_facts import counted
+from daemon.control.answers.serving import LatencyAnswer, SwapLine
+from daemon.control.serving_facts import counted, latency_answer
+from daemon.page.time_charts import seconds_between, time_chart
 from daemon.page.views.serving import serving_view
+from daemon.processes.serving_times import ServingTimes
 from serving.metrics import ServingMetrics
+from tests.docs.json_page import mistakes
 from tests.unit.daemon.page.browsers import Browser
 from tests.unit.daemon.page.conftest import Ground
 
@@ -98,7 +102,100 @@ def test_criteria_of_a_watch_are_kept_broken_or_not_proven(ground: Ground) -> No
     ]
     watch = {"generation": 5, "beside": 4, "mode": "canary", "share": 0.1, "since": 1.0, "ended_at": None}
     watch |= {"outcome": "watched", "ended_by": "", "verdict": {"sentence": "it goes on", "checks": checks}}
-    view = serving_view(ground.control.serving() | {"canary": watch})  # type: ignore[arg-type]  # made by hand
+    told: Any = ground.control.serving() | {"canary": watch}
+    view = serving_view(told, ground.control.latency(), 1)
     assert view.watched is not None
     assert [row.verdict for row in view.watched.criteria] == ["kept", "broken", "not proven yet", "not proven yet"]
     assert [row.figure for row in view.watched.criteria] == ["+1.00%", "1.50 times", "+0.0200 nats a token", "unknown"]
+
+
+class Answering:
+    """A serving process of an hour ago until now: forty requests a minute, of which one failed, slow in the middle."""
+
+    def __init__(self, until: float) -> None:
+        self.moment, self.registry = until - 3_600.0, CollectorRegistry()
+        metrics = ServingMetrics(self.registry)
+        metrics.begin_requests(["/v1/completions"])
+        self.times = ServingTimes(lambda: generate_latest(self.registry).decode(), self._now, self._now)
+        for minute in range(60):
+            for number in range(40):
+                metrics.request_seconds.labels("/v1/completions").observe(3.0 if 20 <= minute < 30 else 0.03)
+                metrics.requests.labels("/v1/completions", "500" if number == 0 else "200").inc()
+            self.times.look()
+            self.moment += 60.0
+
+    def _now(self) -> float:
+        return self.moment
+
+
+def test_answers_over_time_are_drawn_with_swaps_and_watches(
+    ground: Ground, reader: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drawing, the table and the JSON say the same; what is from outside is text."""
+    now = 1_700_000_000.0
+    answer = latency_answer(ground.here.store, Answering(now).times, hours=1, now=now)
+    swap: SwapLine = {"at": now - 1_800, "what": "serves", "generation": 4, "before": 3, "who": "<b>who"}
+    stretch = {"generation": 4, "beside": 3, "mode": "canary", "since": now - 2_700, "ended_at": now - 1_800}
+    answer |= {"swaps": [swap], "watched": [{**stretch, "outcome": "promoted"}]}  # type: ignore[typeddict-item]
+    assert list(mistakes(answer, LatencyAnswer)) == []
+    assert sum(slot["measured"] for slot in answer["slots"]) == 2_400
+    assert {slot["failed"] for slot in answer["slots"]} == {1}
+    assert {tuple(slot["half_between"]) for slot in answer["slots"]} == {(0.025, 0.05), (2.5, 5.0)}
+    asked: list[int] = []
+
+    def latency(_: object, *, hours: int = 1) -> LatencyAnswer:
+        asked.append(hours)
+        return answer
+
+    monkeypatch.setattr(type(ground.control), "latency", latency)
+    page = reader.get("/serving?hours=6").text
+    chart = time_chart(answer)
+    assert chart is not None
+    (drawn,), (shade,) = chart.swaps, chart.shades
+    assert (drawn.label, chart.busiest) == ("→ 4", 40)
+    assert shade.x < drawn.x == pytest.approx(shade.x + shade.width, abs=0.02)
+    assert f'<line class="swap" x1="{drawn.x}"' in page
+    assert f'<rect class="shade" x="{shade.x}"' in page
+    assert "generation 4 is watched beside 3, and answers" in page
+    assert "Generation 4 begins to serve." in page
+    # The lines break nowhere, and rise together where answers were slow.
+    assert (chart.half.count("M"), chart.most.count("M"), len(chart.bars)) == (1, 1, 60)
+    assert page.count("40 requests, 1 failed: half within about 37.5 ms, 99 of 100 within about 49.8 ms") >= 50
+    assert asked == [6]
+    assert 'href="/serving/latency?hours=6&amp;format=json"' in page
+    assert reader.get("/serving/latency?hours=6&format=json").json() == answer
+    assert reader.get("/serving?hours=25").status_code == 400
+
+
+def test_where_nothing_is_counted_the_page_says_so(ground: Ground, reader: Browser) -> None:
+    """Without a serving process, and before anything was asked; swaps stand in the table all the same."""
+    answer = ground.control.latency(hours=24)
+    assert (answer["since"], answer["slots"]) == (None, [])
+    assert time_chart(answer) is None
+    page = reader.get("/serving?hours=24").text
+    assert "Nothing is counted where no serving process runs beside the daemon." in page
+    assert [line["at"] for line in answer["swaps"]] == sorted(line["at"] for line in answer["swaps"])
+    idle = answer | {"since": answer["begins"], "slots": []}
+    assert "Nothing was asked" not in page
+    view = serving_view(ground.control.serving(), idle, 24)
+    assert view.latency.chart is None
+    assert len([row for row in view.latency.rows if row.happened]) == len(
+        {line["at"] // 900 for line in answer["swaps"]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "ticks"),
+    [
+        (0.02, 0.03, [0.01, 0.02, 0.05, 0.1]),
+        (0.02, 5.0, [0.01, 0.1, 1.0, 10.0]),
+        (0.0, 0.0, [0.001, 0.002, 0.005, 0.01]),
+        (1.0, 1.0, [1.0, 2.0, 5.0, 10.0]),
+        (0.004, 120.0, [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1_000.0]),
+    ],
+)
+def test_times_are_named_that_people_would_name(least: float, most: float, ticks: list[float]) -> None:
+    """From one that is not above to one that is not below, whatever there is to draw."""
+    assert seconds_between(least, most) == pytest.approx(ticks)
+    assert seconds_between(least, most)[0] <= max(least, 0.001)
+    assert seconds_between(least, most)[-1] >= most
