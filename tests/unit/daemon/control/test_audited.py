@@ -63,7 +63,7 @@ def test_every_operation_that_changes_something_or_tells_text_is_noted_and_no_ot
         operation.name for operation in OPERATIONS if operation.writes or operation.tells_text(call_of(operation))
     ]
     telling = {operation.name for operation in OPERATIONS if operation.tells_text(call_of(operation))}
-    named = "aside_text flips find trace trace_key feedback dead_letters dead_letter"
+    named = "aside_text flips find trace trace_key feedback dead_letters dead_letter peek"
     assert telling == set(named.split())
 
 
