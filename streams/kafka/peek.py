@@ -266,20 +266,29 @@ class _Look:
                 start = max(first, end - wanted * back)
                 if len(found[partition].rows) < wanted and start < seen[partition]:
                     starts[partition] = start
-            if not starts or self.cut:
+            if not starts or self._is_cut():
                 break
             again = {partition: PeekedPart(partition.partition) for partition in starts}
             self._read(starts, again, wanted, newest=True)
-            # Of a look that was cut off what came before is more.
-            found |= {partition: part for partition, part in again.items() if part.rows or part.bad}
+            # Of a look that was cut off what was found before lies nearer to the end.
+            found |= {
+                partition: part
+                for partition, part in again.items()
+                if (part.rows or part.bad) and not (self._is_cut() and found[partition].rows)
+            }
             seen |= starts
         newest = sorted(((row[1], part.number, row[0]) for part in found.values() for row in part.rows), reverse=True)[
             :wanted
         ]
+        if len(newest) < wanted and any(seen[each] > self._ranges[each.partition][0] for each in partitions):
+            self.cut = self.cut or f"only the latest {wanted * LOOKED_BACK[-1]:,} offsets were looked at"
         places = {(number, offset) for _, number, offset in newest}
         for part in found.values():
             part.rows = [row for row in part.rows if (part.number, row[0]) in places]
         return [part for part in found.values() if part.rows or part.bad]
+
+    def _is_cut(self) -> bool:
+        return bool(self.cut)
 
     def _read(
         self,

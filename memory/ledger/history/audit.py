@@ -62,8 +62,9 @@ def swaps(tx: Connection, limit: int) -> list[AuditRecord]:
 def swaps_since(tx: Connection, since: float, limit: int) -> list[AuditRecord]:
     """See `Store.audit.swaps_since`."""
     rows = tx.execute(
-        "SELECT id, at, who, what, detail FROM audit WHERE what IN ('serves', 'watched', 'taken_back') AND at >= ? "
-        "ORDER BY id DESC LIMIT ?",
+        # By the line before that time, which is found from the end: of a long log the rest is not looked at.
+        "SELECT id, at, who, what, detail FROM audit WHERE id > coalesce((SELECT id FROM audit WHERE at < ? "
+        "ORDER BY id DESC LIMIT 1), 0) AND what IN ('serves', 'watched', 'taken_back') ORDER BY id DESC LIMIT ?",
         (since, limit),
     ).fetchall()
     return [AuditRecord(number, at, who, what, json.loads(detail)) for number, at, who, what, detail in rows[::-1]]
