@@ -221,6 +221,9 @@ spec:
               mountPath: /var/lib/riverkeep/rounds
             - name: tmp
               mountPath: /tmp
+            # By which several devices of one learner talk; without it they have 64 MiB.
+            - name: shm
+              mountPath: /dev/shm
       volumes:
         - name: rounds
           persistentVolumeClaim:
@@ -228,4 +231,8 @@ spec:
         - name: tmp
           emptyDir:
             sizeLimit: {{ $jobs.temporary }}
+        - name: shm
+          emptyDir:
+            medium: Memory
+            sizeLimit: 1Gi
 {{- end -}}
