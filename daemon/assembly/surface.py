@@ -41,7 +41,11 @@ class AdminSurface:
 def comparison_desk(launch: Launch, shared: Shared) -> ComparisonDesk:
     """Who lets two generations answer one prompt; nothing runs yet."""
     return ComparisonDesk(
-        ComparisonProcess(environment=launch.child_environment(), is_short=is_short),
+        ComparisonProcess(
+            environment=launch.child_environment(),
+            nice=launch.settings.lifecycle.learner_nice,
+            is_short=is_short,
+        ),
         is_stopping=lambda: shared.shutdown.begun,
         ended=lambda ending: shared.metrics.comparisons.labels(ending).inc(),
         clock=launch.clock,

@@ -16,8 +16,6 @@ from daemon.processes.killed_for_memory import offer_first
 from serving.comparison.exchange import AnswerEvent, ComparisonPrompt, read_answer_event
 
 COMMAND: Final = (sys.executable, "-m", "serving.comparison")
-NICENESS: Final = 19
-"""The most there is: whatever else this machine does comes first, a round too."""
 LONGEST_S: Final = 900.0
 LOOK_EVERY_S: Final = 0.2
 READ_BYTES: Final = 65_536
@@ -54,12 +52,14 @@ class ComparisonExit:
 class ComparisonProcess:
     """Runs one at a time, as a process group of its own that is killed whole.
 
-    It steps back on the processor behind everything else, sees no GPU, and is offered to the kernel before all others
-    when memory runs out. The prompt goes by its standard input alone: a command line can be read by everybody.
+    It steps back on the processor as a learner does, sees no GPU, and is offered to the kernel before all others when
+    memory runs out. The prompt goes by its standard input alone: a command line can be read by everybody.
 
     Args:
-        command: what is run.
         environment: of the process; it names the state directory that the process belongs to.
+        command: what is run.
+        nice: how far it steps back, from where this process stands. Not to the end: somebody waits for the answer, and
+            the last place on a machine that is busy gets next to nothing.
         is_short: asked a few times a second, whether so little memory is left that others would soon go without.
         longest_s: seconds after which it is ended.
         clock: monotonic seconds.
@@ -70,6 +70,7 @@ class ComparisonProcess:
         *,
         environment: Mapping[str, str],
         command: Sequence[str] = COMMAND,
+        nice: int = 0,
         is_short: Callable[[], bool] = lambda: False,
         longest_s: float = LONGEST_S,
         clock: Callable[[], float] = time.monotonic,
@@ -77,6 +78,7 @@ class ComparisonProcess:
         self._command = tuple(command)
         # Threads that wait for each other by spinning would hold up what it steps back behind.
         self._environment = {**environment, "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": ""}
+        self._nice = nice
         self._is_short = is_short
         self._longest_s = longest_s
         self._clock = clock
@@ -105,7 +107,7 @@ class ComparisonProcess:
             watch = _Watch(process, asked, on_event)
             try:
                 # From outside: a function that runs between fork and exec may hang where the parent has threads.
-                _step_back(process.pid)
+                self._step_back(process.pid)
                 ended = self._until_it_ends(watch, must_stop)
             finally:
                 end_group(process)
@@ -130,11 +132,10 @@ class ComparisonProcess:
                     why = f"It took longer than {self._longest_s:.0f} s and was ended: ask for fewer tokens."
                     return ComparisonExit(ComparisonEnding.OUT_OF_TIME, why)
 
-
-def _step_back(pid: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.setpriority(os.PRIO_PGRP, pid, NICENESS)
-    offer_first(pid)
+    def _step_back(self, pid: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PGRP, pid, os.nice(0) + self._nice)
+        offer_first(pid)
 
 
 class _Watch:

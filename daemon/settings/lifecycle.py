@@ -29,7 +29,8 @@ class LifecycleSettings(BaseModel):
         10,
         ge=0,
         le=19,
-        description="How far the learner steps back on the processor before ingestion and answers.",
+        description="How far the learner steps back on the processor before ingestion and answers; and the process in "
+        "which two generations answer a prompt to be compared.",
     )
     stuck_seconds: float = Field(
         120.0,

@@ -188,7 +188,7 @@ def _ask_both(page: Page) -> None:
     page.keyboard.type("Tonight the <b>river</b>")
     page.get_by_label(re.compile("Blind")).press("Space")
     page.get_by_role("button", name="Ask both").press("Enter")
-    expect(page.get_by_role("status")).to_have_text("They answer, one after the other.")
+    expect(page.get_by_role("status")).to_have_text("Both answer in turn.")
 
 
 @pytest.mark.parametrize("scripts", [True, False])

@@ -23,8 +23,8 @@ number_argument = click.argument("number", metavar="N", type=NUMBER)
 def compare() -> None:
     """Let two generations answer one prompt, side by side or blind, and count which answers people find better.
 
-    They answer on the CPU of the daemon's machine, one after the other, in a process of its own that steps back behind
-    everything else: what serves is not asked, and not disturbed. Prompts and answers are not kept.
+    They answer on the CPU of the daemon's machine, one after the other, in a process of its own that steps back as a
+    learner does: what serves is not asked. Prompts and answers are not kept.
     """
 
 

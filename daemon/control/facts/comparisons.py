@@ -13,7 +13,7 @@ from serving.comparison.exchange import AnswerEvent, PromptAnswer
 
 LIMIT: Final = 0.975
 """Of each side of a 95 % interval."""
-HIDDEN: Final = "they answer, one after the other"
+HIDDEN: Final = "both answer in turn"
 BEGINNING: Final = "its process begins"
 
 

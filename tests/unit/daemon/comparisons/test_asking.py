@@ -73,7 +73,7 @@ def test_nothing_that_tells_whose_an_answer_is_comes_before_the_pick(control: Li
     ANSWERS.may_answer.clear()
     begun = control.compare("The river", 1, 2, blind=True)
     wait_until(lambda: ANSWERS.asked is not None, what="its beginning")
-    assert control.comparison(begun["number"])["doing"] == "they answer, one after the other"
+    assert control.comparison(begun["number"])["doing"] == "both answer in turn"
     ANSWERS.may_answer.set()
     number = begun["number"]
     hidden = wait_until(lambda: found if (found := control.comparison(number))["answers"] else None, what="answers")

@@ -56,12 +56,13 @@ tell("answered", answer=dict(text=asked["prompt"], finish="length" if asked["pro
 def test_it_steps_back_sees_no_gpu_and_is_offered_first_when_memory_runs_out(tmp_path: Path) -> None:
     """By the whole group, and with the mark by which a next daemon finds it."""
     script = f"""{READ}{TOLD}
-while os.getpriority(os.PRIO_PROCESS, 0) != 19 or open("/proc/self/oom_score_adj").read() != "1000\\n":
+def stands(): return os.getpriority(os.PRIO_PROCESS, 0), open("/proc/self/oom_score_adj").read()
+while stands() != ({min(19, os.nice(0) + 7)}, "1000\\n"):
     time.sleep(0.01)
 tell("answered", answer=dict(text=json.dumps([os.environ["CUDA_VISIBLE_DEVICES"], os.environ["{OWNER_VARIABLE}"]])))
 """
     heard: list[AnswerEvent] = []
-    process = ComparisonProcess(environment=child_environment(tmp_path), command=(sys.executable, "-c", script))
+    process = ComparisonProcess(environment=child_environment(tmp_path), command=(sys.executable, "-c", script), nice=7)
     process.run(asked(), on_event=heard.append, must_stop=lambda: False)
     assert heard[0].answer is not None
     assert json.loads(heard[0].answer.text) == ["", str(tmp_path)]
