@@ -14,12 +14,13 @@ from checkpoints.errors import MissingGeneration
 from checkpoints.generation_store import GenerationStore
 from checkpoints.kinds import ModelKind
 from checkpoints.load import load_model, load_tokenizer
+from daemon.comparisons.room import needed_bytes
 from serving.comparison import answering
 from serving.comparison.answering import answer_all, loads
 from serving.comparison.exchange import AnswerEvent, ComparisonPrompt, PromptAnswer
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
-from tests.models import make_causal, make_classifier
+from tests.models import make_adapter, make_causal, make_classifier
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,16 @@ def test_a_users_turn_is_asked_as_chats_are(writers: Path) -> None:
     asked, chat = ask(writers), ask(writers, chat=True)
     assert chat[0].prompt_tokens > asked[0].prompt_tokens
     assert chat[0].text != asked[0].text
+
+
+def test_an_adapter_answers_as_the_whole_model_that_it_makes_of_its_ground(writers: Path, tmp_path: Path) -> None:
+    """Beside the one that it lies on; room is needed for both parts."""
+    store = GenerationStore(writers)
+    store.publish(make_adapter(store, tmp_path / "adapter"), 3, Card(3, "causal-lm", parent=0))
+    answers = ask(writers, generations=(0, 3))
+    assert answers[0].text != answers[3].text
+    whole = needed_bytes(store, 0, "causal-lm")
+    assert needed_bytes(store, 3, "causal-lm") == whole + 2 * store.size(3)
 
 
 def test_how_far_an_answer_is_is_told(writers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
