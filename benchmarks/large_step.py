@@ -1,11 +1,12 @@
 """A step at the shape of SmolLM2-135M: the learner beside transformers' `Trainer` and TRL's `SFTTrainer`.
 
-Run by `benchmarks.step`. Random weights, a vocabulary of 49,152; 8 packed sequences of 512 tokens in one pass, with
-activations computed again in the backward pass, as a step of this size would not fit such a machine otherwise. Each arm
-is a process of its own with one thread, so that memory is its own. Those of a group take the same step at the same
-time, on the same text, and wait for each other before the next: what else the machine does meets all alike. Seconds are
-the processor's, of which nothing here waits for anything else. Peaks of resident memory are of the steps that are
-measured: the optimizer's moments are there by then.
+Run by `benchmarks.step`. Random weights, a vocabulary of 49,152; steps of 8 packed sequences of 512 tokens. All arms
+save memory, as a step of this size would take more than such a machine has otherwise: both trainers and LoRA compute
+activations again in the backward pass, and the learner takes one sequence at a time, as it does by itself on a CPU.
+Each arm is a process of its own with one thread, so that memory is its own. Those of a group take the same step at the
+same time, on the same text, and wait for each other before the next: what else the machine does meets all alike.
+Seconds are the processor's, of which nothing here waits for anything else. Peaks of resident memory are of the steps
+that are measured: the optimizer's moments are there by then.
 
 - learner: the learner's whole loop, without replay or KL.
 - Trainer: transformers' `Trainer`, on the same batches.
@@ -113,17 +114,18 @@ class Turns:
 def run_learner(name: str, rows: Rows, count: int, turns: Turns, scratch: Path) -> None:
     """Take the turns of one of the learner's arms."""
     adapted, kl = name in (LORA, LORA_WITH_KL), float(name == LORA_WITH_KL)
-    recipe = RecipeSettings(batch_sequences=ROWS, micro_batch=ROWS, kl=kl, adapter="lora" if adapted else None)
+    at_once = ROWS if adapted else 1
+    recipe = RecipeSettings(batch_sequences=ROWS, micro_batch=at_once, kl=kl, adapter="lora" if adapted else None)
     trained = model()
     adapter = None
     if adapted:
         shape = AdapterShape("lora", recipe.adapter_rank, recipe.adapter_alpha, recipe.adapter_modules)
         adapter = attach(trained, shape, seed=1, heads=False)
-    trained.activation_checkpointing_enable()
+        trained.activation_checkpointing_enable()
     trainer = Trainer(
         trained,
         trained if kl else None,
-        feed=feed(rows, ROWS),
+        feed=feed(rows, at_once),
         objective=CausalObjective(kl),
         pull=None,
         recipe=recipe,
@@ -207,7 +209,7 @@ def _arguments(count: int, scratch: Path) -> dict[str, Any]:
 def take_turns(name: str, count: int) -> None:
     """Be one arm, in this process."""
     turns = Turns()
-    if name not in (TRAINER, TRL):
+    if name in (LORA, LORA_WITH_KL):
         keep_large_blocks_apart()
     settle(DEVICE, seed=0, threads=1)
     rows = pack_documents((count + 1) * ROWS, LENGTH, VOCABULARY)
@@ -257,7 +259,7 @@ def arm_of(name: str, count: int) -> Iterator[Arm]:
     """An arm, which ends with its last turn."""
     command = [sys.executable, "-m", "benchmarks.large_step", name, str(count)]
     environment = dict(os.environ)
-    if name not in (TRAINER, TRL):
+    if name in (LORA, LORA_WITH_KL):
         # PyTorch reads its variable when the first tensor is made, for which the modules imported here do not wait.
         keep_large_blocks_apart(environment)
     with subprocess.Popen(

@@ -320,7 +320,8 @@ class RecipeSettings(BaseModel):
         default=None,
         description="Compute activations again in the backward pass: less memory, a third more of the training's time, "
         "the same result. Left out: by itself, where a round would not fit without into the memory that is free when "
-        "it begins, or ran out of it with a single sequence in a pass. `riverkeep doctor` says which.",
+        "it begins, on a CPU not with fewer sequences in a pass either, or ran out of it with a single one. "
+        "`riverkeep doctor` says which.",
     )
 
     @field_validator("replay_ratio", mode="before")

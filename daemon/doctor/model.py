@@ -152,7 +152,7 @@ def _devices(settings: Settings, shape: ModelShape, gpus: int) -> Iterator[Findi
 def _settle_checkpointing(
     settings: Settings, shape: ModelShape, room: Room | None
 ) -> tuple[Settings, Checkpointing | None]:
-    """Settings whose recipe says whether activations are computed again, as a round would begin now.
+    """Settings whose recipe says whether activations are computed again, and so many sequences, as a round would begin.
 
     None where the recipe itself says so, or nobody can tell.
     """
@@ -160,7 +160,7 @@ def _settle_checkpointing(
     if recipe.gradient_checkpointing is not None or room is None:
         return settings, None
     decided = decide_checkpointing(shape, recipe, room.left)
-    return with_recipe(settings, gradient_checkpointing=decided.on), decided
+    return with_recipe(settings, **decided.changes), decided
 
 
 def _too_large(settings: Settings, shape: ModelShape, room: Room) -> Finding:

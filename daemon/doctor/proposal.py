@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from daemon.sizes.estimate import SHORTEST, rows_at_once, training_bytes
+from daemon.sizes.estimate import SHORTEST, halves, rows_at_once, training_bytes
 from daemon.sizes.shape import ModelShape
 from learner.settings import RecipeSettings
 
@@ -31,17 +31,11 @@ def _changes(recipe: RecipeSettings) -> Iterator[dict[str, Any]]:
     adapters = list(dict.fromkeys([recipe.adapter, recipe.adapter or "lora"]))
     for adapter in adapters:
         for saving in dict.fromkeys([recipe.gradient_checkpointing, True]):
-            for fewer in (rows, *_halve(rows, 1)):
+            for fewer in (rows, *halves(rows, 1)):
                 yield {"micro_batch": fewer, "gradient_checkpointing": saving, "adapter": adapter}
     least = {"micro_batch": 1, "gradient_checkpointing": True, "adapter": adapters[-1]}
-    for shorter in _halve(recipe.length, SHORTEST):
+    for shorter in halves(recipe.length, SHORTEST):
         yield least | {"sequence_length": shorter}
-
-
-def _halve(number: int, least: int) -> Iterator[int]:
-    while number // 2 >= least:
-        number //= 2
-        yield number
 
 
 def as_lines(change: dict[str, Any]) -> str:

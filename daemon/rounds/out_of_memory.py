@@ -1,10 +1,11 @@
 """What is done about memory: before a round begins by what it will need, after it ran out by half the micro-batch.
 
-Where the recipe leaves gradient checkpointing open, the round begins with it if it would not fit without (see
-`daemon.sizes.checkpointing`). What runs out of memory all the same lacks little, and half the micro-batch costs no
-time to speak of, as a step has the same sequences in more passes; checkpointing costs a third of the training in this
-and all later rounds. So the micro-batch is halved first, and only a round that does not fit with a single sequence in a
-pass is tried with checkpointing. What did not fit is remembered, without and with it by itself.
+Where the recipe leaves gradient checkpointing open, the round begins with it, or on a CPU with fewer sequences in a
+pass, if it would not fit without (see `daemon.sizes.checkpointing`). What runs out of memory all the same lacks little,
+and half the micro-batch costs no time to speak of, as a step has the same sequences in more passes; checkpointing costs
+a third of the training in this and all later rounds. So the micro-batch is halved first, and only a round that does not
+fit with a single sequence in a pass is tried with checkpointing. What did not fit is remembered, without and with it by
+itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -179,23 +180,25 @@ class MicroBatchLimits:
 
     def begin(self, directory: Path, number: int) -> None:
         """Let a round begin with as large a micro-batch as is not known to be too large."""
-        self._settle_checkpointing(directory, number)
+        decided = self._settle_checkpointing(directory, number)
         self._conditions = self._conditions_in(directory, number)
-        spec = read_spec(directory)
-        wanted = min(spec.recipe.micro_batch, spec.recipe.batch_sequences)
+        wanted = self._rows(directory)
         limit = limit_of(self._noted(), wanted)
         sizes = [wanted] if limit is None else [wanted, limit.micro_batch]
         most = min(sizes if self._next is None else [*sizes, self._next])
-        if most < wanted and limit_micro_batch(directory, most):
+        if most < wanted:
             cut_off = "the last one was cut off with the service"
             log.warning("round_begins_smaller", micro_batch=most, reason=cut_off if limit is None else limit.sentence())
         self._show(most / wanted)
+        # Not shown: where it is chosen for its speed nobody need look for memory.
+        chosen = None if decided is None else decided.micro_batch
+        limit_micro_batch(directory, most if chosen is None else min(most, chosen))
 
-    def _settle_checkpointing(self, directory: Path, number: int) -> None:
+    def _settle_checkpointing(self, directory: Path, number: int) -> Checkpointing | None:
         """Decide whether the round computes activations again; one that goes on, or trains nothing, has no need."""
         spec = read_spec(directory)
         if spec.recipe.gradient_checkpointing is not None or spec.kept is not None:
-            return
+            return None
         self._conditions = self._conditions_in(directory, number)
         noted = self._noted()
         if (ran_out := _needs_checkpointing(noted)) is not None:
@@ -209,7 +212,9 @@ class MicroBatchLimits:
             shares = count_shares(spec.devices, spec.device, sharded=spec.sharded)
             decided = self._foretell(directory / BASE, spec.kind, recipe, spec.device, shares)
         log.info("round_checkpointing", on=decided.on, reason=decided.why)
-        settle_checkpointing(directory, on=decided.on, note=decided.sentence() if decided.on else "")
+        is_news = decided.on or decided.micro_batch is not None
+        settle_checkpointing(directory, on=decided.on, note=decided.sentence() if is_news else "")
+        return decided
 
     def learn(self, directory: Path, number: int, run: Callable[[], LearnerExit]) -> LearnerExit:
         """Run a round's learner, again with half the micro-batch each time that it runs out of memory.

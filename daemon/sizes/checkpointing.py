@@ -1,20 +1,25 @@
 """Whether a round computes activations again in the backward pass, where the recipe leaves that open.
 
 That is less memory for a third more of the training's time, and the same result. So it is done where a round would not
-fit without into the memory that is free when it begins, with as many sequences in a pass as it begins with.
+fit without into the memory that is free when it begins. On a CPU fewer sequences in a pass are tried before: as long as
+a pass has some hundreds of tokens, more of them cost it nothing. A GPU may be idle then, which is not yet measured.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from checkpoints.kinds import ModelKind
-from daemon.sizes.estimate import GIB, training_bytes
+from daemon.sizes.estimate import GIB, halves, rows_at_once, training_bytes
 from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from daemon.sizes.job_resources import memory_of_job
 from daemon.sizes.model_shape import shape_of_files
 from daemon.sizes.shape import ModelShape
 from learner.settings import RecipeSettings
+
+LEAST_TOKENS_OF_A_PASS: Final = 512
+"""On a CPU, of a pass that has fewer sequences so that activations need not be computed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +29,25 @@ class Checkpointing:
     Attributes:
         on: whether activations are computed again.
         why: that, in words that follow "on" or "off".
+        micro_batch: sequences in a pass, fewer than the recipe has, with which a round fits without; None: as many as
+            the recipe has.
     """
 
     on: bool
     why: str
+    micro_batch: int | None = None
 
     def sentence(self) -> str:
         """For a person."""
         return f"gradient checkpointing is {'on' if self.on else 'off'} by itself: {self.why}"
+
+    @property
+    def changes(self) -> dict[str, bool | int]:
+        """Of the recipe."""
+        return {
+            "gradient_checkpointing": self.on,
+            **({} if self.micro_batch is None else {"micro_batch": self.micro_batch}),
+        }
 
 
 def checkpointing_now(
@@ -84,12 +100,34 @@ def decide_checkpointing(shape: ModelShape, recipe: RecipeSettings, free: int) -
         recipe: of the round, with as many sequences in a pass as it begins with.
         free: bytes for the round.
     """
-    without, with_it = (
-        training_bytes(shape, recipe.model_copy(update={"gradient_checkpointing": on})) for on in (False, True)
-    )
+    without, with_it = (_needed(shape, recipe, gradient_checkpointing=on) for on in (False, True))
     # Where something else takes most, a third more time would buy nothing.
     on = without > free and with_it < without
+    if on and (fewer := _fewer(shape, recipe, free)) is not None:
+        needed = _needed(shape, recipe, gradient_checkpointing=False, micro_batch=fewer)
+        return Checkpointing(
+            on=False,
+            why=f"with {fewer} in a pass of {rows_at_once(recipe)} sequences a round needs about "
+            f"{needed / GIB:.1f} GiB without, else {without / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free",
+            micro_batch=fewer,
+        )
     less = f" and {with_it / GIB:.1f} GiB with it" if on else ""
     return Checkpointing(
         on=on, why=f"a round needs about {without / GIB:.1f} GiB without{less}, and {free / GIB:.1f} GiB are free"
     )
+
+
+def _fewer(shape: ModelShape, recipe: RecipeSettings, free: int) -> int | None:
+    """The most sequences in a pass with which a round fits without, on a CPU; None where there are none."""
+    if shape.device_type != "cpu":
+        return None
+    for rows in halves(rows_at_once(recipe), 1):
+        if rows * recipe.length < LEAST_TOKENS_OF_A_PASS:
+            return None
+        if _needed(shape, recipe, gradient_checkpointing=False, micro_batch=rows) <= free:
+            return rows
+    return None
+
+
+def _needed(shape: ModelShape, recipe: RecipeSettings, **changes: bool | int) -> int:
+    return training_bytes(shape, recipe.model_copy(update=changes))

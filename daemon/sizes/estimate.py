@@ -1,6 +1,7 @@
 """How much memory a round and a swap will need: what is allocated by the model's shape and the recipe. Pure."""
 
 import math
+from collections.abc import Iterator
 
 from daemon.sizes.kept import Kept
 from daemon.sizes.layer_maps import adapted_maps, maps_of_layer
@@ -96,6 +97,13 @@ def describe_parts(shape: ModelShape, recipe: RecipeSettings) -> str:
 def rows_at_once(recipe: RecipeSettings) -> int:
     """Sequences in a micro-batch, of which no step has more than it trains on."""
     return min(recipe.micro_batch, recipe.batch_sequences)
+
+
+def halves(number: int, least: int) -> Iterator[int]:
+    """Half of a number, half of that, and so on, down to `least`."""
+    while number // 2 >= least:
+        number //= 2
+        yield number
 
 
 def least_bytes(shape: ModelShape, recipe: RecipeSettings) -> int:

@@ -219,7 +219,8 @@ class TrainingSummary:
         tokens_touched: tokens of fresh text that the kept weights were trained on, each counted once.
         tokens_drawn: tokens of all fresh text; None for both where the learner does not say.
         replay_note: one sentence where less was replayed than the recipe's ratio asks for; else empty.
-        checkpointing_note: one sentence where activations were computed again by itself; else empty.
+        checkpointing_note: one sentence where activations were computed again by itself, or fewer sequences passed at
+            once lest they be; else empty.
         compile_note: one sentence where layers that were to be compiled ran as they are; else empty.
         importance_sequences: on which importance was estimated, before the training and after it; 0 where it was not.
         moments_note: one sentence where weights began without the optimizer's moments of the round before, though the

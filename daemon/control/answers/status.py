@@ -105,7 +105,8 @@ class LastRoundStanding(TypedDict):
         outcome: what came of it, for a person.
         tokens_trained: of `tokens_drawn` of new text; both None where nothing was trained.
         trained_until, left_out: as in `RoundLine`.
-        checkpointing_note: that activations were computed again by itself, and why, a sentence; else empty.
+        checkpointing_note: that activations were computed again by itself, or fewer sequences passed at once lest they
+            be, and why, a sentence; else empty.
     """
 
     number: int

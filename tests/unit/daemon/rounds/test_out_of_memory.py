@@ -15,6 +15,7 @@ from daemon.rounds import out_of_memory
 from daemon.rounds.runner import RoundRunner
 from daemon.settings.tree import Settings
 from daemon.sizes import checkpointing
+from daemon.sizes.estimate import training_bytes
 from learner.directory.round_directory import PROGRESS, read_spec
 from memory.ledger.states import RoundState
 from tests.unit.daemon.rooms import BY_HAND, World, world
@@ -169,6 +170,23 @@ def test_a_round_begins_with_checkpointing_where_it_would_not_fit_without(
     micro_batch_of(here)
     spec = read_spec(here.rooms.round_dir(2))
     assert (spec.recipe.gradient_checkpointing, spec.checkpointing) == (False, "")
+
+
+def test_a_round_on_a_cpu_begins_with_fewer_sequences_in_a_pass_where_it_would_not_fit(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than compute activations again; nobody is warned, as the round is no smaller."""
+    recipe = here.settings.learner.recipe.model_copy(update={"micro_batch": 4})
+    free = training_bytes(SMOLLM2, recipe)
+    monkeypatch.setattr(checkpointing, "shape_of_files", lambda *_, **__: SMOLLM2)
+    monkeypatch.setattr(checkpointing, "free_bytes", lambda: free)
+    with capture_logs() as logs:
+        assert micro_batch_of(here) == 4
+    assert "round_begins_smaller" not in {line["event"] for line in logs}
+    assert here.metric("riverkeep_micro_batch_ratio") == 1
+    spec = read_spec(here.rooms.round_dir(1))
+    assert (spec.recipe.gradient_checkpointing, spec.recipe.micro_batch) == (False, 4)
+    assert spec.checkpointing.startswith("gradient checkpointing is off by itself: with 4 in a pass of 16 sequences")
 
 
 def test_a_kill_between_running_out_and_remembering_costs_one_more_try(

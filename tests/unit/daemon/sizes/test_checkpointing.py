@@ -19,10 +19,33 @@ WITH = RECIPE.model_copy(update={"gradient_checkpointing": True})
 
 @pytest.mark.parametrize("shape", [SMOLLM2, LLAMA_1B, LLAMA_8B])
 def test_it_is_on_by_itself_exactly_where_a_round_does_not_fit_without(shape: ModelShape) -> None:
-    """To the byte."""
+    """To the byte, on a GPU."""
+    shape = replace(shape, device_type="cuda")
     needed = training_bytes(shape, RECIPE)
     assert not decide_checkpointing(shape, RECIPE, needed).on
     assert decide_checkpointing(shape, RECIPE, needed - 1).on
+
+
+@pytest.mark.parametrize("shape", [SMOLLM2, LLAMA_1B])
+@pytest.mark.parametrize("fewer", [8, 1])
+def test_on_a_cpu_fewer_sequences_in_a_pass_come_first(shape: ModelShape, fewer: int) -> None:
+    """As many as fit without, to the byte; with a byte less than a single one needs it is on, with all of them."""
+    shape = replace(shape, device_type="cpu")
+    needed = training_bytes(shape, RECIPE.model_copy(update={"micro_batch": fewer}))
+    decided = decide_checkpointing(shape, RECIPE, needed)
+    assert decided.changes == {"gradient_checkpointing": False, "micro_batch": fewer}
+    assert f"off by itself: with {fewer} in a pass of 16 sequences a round needs about" in decided.sentence()
+    less = decide_checkpointing(shape, RECIPE, needed - 1)
+    expected = {"gradient_checkpointing": False, "micro_batch": 4} if fewer == 8 else {"gradient_checkpointing": True}
+    assert less.changes == expected
+
+
+def test_a_pass_of_few_tokens_is_not_made_smaller() -> None:
+    """It would take a CPU longer than computing activations again."""
+    short = RecipeSettings(sequence_length=64, micro_batch=16, batch_sequences=16)
+    eight, four = (training_bytes(SMOLLM2, short.model_copy(update={"micro_batch": rows})) for rows in (8, 4))
+    assert decide_checkpointing(SMOLLM2, short, eight).micro_batch == 8
+    assert decide_checkpointing(SMOLLM2, short, four).changes == {"gradient_checkpointing": True}
 
 
 def test_what_it_would_not_lower_does_not_turn_it_on() -> None:
