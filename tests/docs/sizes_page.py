@@ -117,7 +117,8 @@ AFTER: Final = f"""
   scored.
 
 With several rows in a pass each step takes less time, until the device is busy; `riverkeep doctor` says how many fit.
-`gradient_checkpointing` need not be set: a round begins with it where it would not fit without.
+`gradient_checkpointing` need not be set: a round begins with it where it would not fit without, on a CPU after fewer
+rows in a pass.
 
 ## The settings
 
