@@ -162,7 +162,7 @@ def times_naive(figure: str) -> Value:
 TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
     r"a step at a vocabulary of ([\d,]+)": (detail("logits_memory", "vocabulary"),),
     r"\(all logits at once: (\S+) GiB an array\)": (counted("logits_memory", "all logits at once, GiB each array"),),
-    r"with a vocabulary of ([\d,]+), activations": (detail("step", "135M", "vocabulary"),),
+    r"with a vocabulary of ([\d,]+), where": (detail("step", "135M", "vocabulary"),),
     r"what eight rounds at (\S+) gain": (detail("rounding", "rate"),),
     r"On (\d+) cores": (lambda results: only({each["machine"]["cores"] for each in results.values()}),),
     r"(\d+) seeds": (detail("forgetting", "demo", "outcomes", "kept"),),
