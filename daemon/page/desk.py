@@ -25,7 +25,7 @@ from daemon.page.access.forms import LONGEST_KEY_FORM_BYTES, MOST_BYTES, is_from
 from daemon.page.access.sessions import PageSession, Sessions
 from daemon.page.actions import ACTIONS, Action, call_of, carry_out, confirmation
 from daemon.page.addresses import TRACE
-from daemon.page.change_events import ChangeEvents
+from daemon.page.change_events import ChangeEvents, digest_of_standing
 from daemon.page.comparing import BEGIN, CANCEL, PICK, ComparisonForms
 from daemon.page.metrics import PageMetrics
 from daemon.page.page_arguments import TracePage
@@ -151,7 +151,7 @@ class Desk:
             needs=_needs(status),
             command=page.command.format_map(call),
             json=f"{BY_NAME[page.operation].path.format_map(call)}?format={AS_JSON}" if page.operation else "",
-            is_live=page.is_live,
+            live=f"/live?since={digest_of_standing(status)}" if page.is_live else "",
         )
         if not isinstance(shown, NamedView):
             return self.renderer.page(page.template, frame, shown, session, notice=notice)
@@ -162,7 +162,9 @@ class Desk:
         """The stream of events by which pages are kept current."""
         session: PageSession = request.scope["page_session"]
         by_cookie = bool(sent_cookie(SESSION, request))
-        return self.live.answer(lambda: not by_cookie or self.sessions.is_alive(session))
+        # A browser that comes back says what it heard last; one that comes first has the page's own word.
+        since = request.headers.get("last-event-id") or request.query_params.get("since", "")
+        return self.live.answer(lambda: not by_cookie or self.sessions.is_alive(session), since)
 
     async def diff(self, request: Request) -> Response:
         """From a form to the address of what it asks for. Raises UnknownThing."""

@@ -54,7 +54,7 @@ class Frame:
         needs: how many things wait for a person.
         command: that shows the same on a terminal; empty where none does.
         json: where the same is as JSON; empty where there is no such address.
-        is_live: whether it is kept current by events.
+        live: where the events come from that keep it current; empty where nothing does.
     """
 
     path: str
@@ -62,7 +62,7 @@ class Frame:
     needs: int = 0
     command: str = ""
     json: str = ""
-    is_live: bool = False
+    live: str = ""
 
 
 @dataclass(frozen=True, slots=True)

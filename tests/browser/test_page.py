@@ -310,7 +310,7 @@ def test_signing_in_and_acting_take_no_mouse(browser: Browser, service: tuple[st
 def test_what_happens_shows_without_a_reload(watched: Watched, service: tuple[str, Story]) -> None:
     """By an event; what somebody has opened stays as it is."""
     page = watched.open("/")
-    with page.expect_response(lambda response: response.url.endswith("/live")):
+    with page.expect_response(lambda response: "/live?since=" in response.url):
         page.reload()
     store = service[1].rooms.store
     store.rounds.pause("somebody looks")

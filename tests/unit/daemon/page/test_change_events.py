@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from starlette.responses import Response, StreamingResponse
 
 from daemon.control.answers.status import StatusAnswer
-from daemon.page.change_events import MOST, ChangeEvents
+from daemon.page.change_events import MOST, ChangeEvents, digest_of_standing
 from daemon.page.metrics import PageMetrics
 from tests.unit.daemon.page.browsers import PageInFront
 from tests.unit.daemon.page.conftest import Ground
@@ -56,6 +56,23 @@ def test_a_change_is_told_and_what_is_fleeting_is_not() -> None:
 
     first, second = asyncio.run(asyncio.wait_for(told(), 30))
     assert first.splitlines()[1] != second.splitlines()[1]
+
+
+def test_what_happened_since_a_page_was_drawn_is_told_at_once() -> None:
+    """Between a page and its first event, or while a connection was lost; where nothing did nobody is told."""
+
+    async def told(since: str) -> list[str]:
+        here = Standing()
+        stream = stream_of(here.events.answer(lambda: True, since))
+        pieces = [await anext(stream)]
+        here.facts = {"round": {"number": 3}}
+        return [*pieces, await anext(stream)]
+
+    now = digest_of_standing(cast("StatusAnswer", Standing().facts))
+    later = digest_of_standing(cast("StatusAnswer", {"round": {"number": 3}}))
+    for since in ("0123456789abcdef", now):
+        _, event = asyncio.run(asyncio.wait_for(told(since), 30))
+        assert event == f"event: changed\nid: {later}\ndata: {later}\n\n"
 
 
 def test_it_ends_with_the_service_and_with_the_session() -> None:
