@@ -192,7 +192,8 @@ class MicroBatchLimits:
         self._show(most / wanted)
         # Not shown: where it is chosen for its speed nobody need look for memory.
         chosen = None if decided is None else decided.micro_batch
-        limit_micro_batch(directory, most if chosen is None else min(most, chosen))
+        if (begins := most if chosen is None else min(most, chosen)) < wanted:
+            limit_micro_batch(directory, begins)
 
     def _settle_checkpointing(self, directory: Path, number: int) -> Checkpointing | None:
         """Decide whether the round computes activations again; one that goes on, or trains nothing, has no need."""

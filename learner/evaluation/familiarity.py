@@ -15,6 +15,8 @@ from typing import Final
 
 FAMILIAR: Final = 0.25
 """Text whose mean strangeness is not above this is of a kind that memory knows."""
+UNKNOWN: Final = 3.0
+"""Text whose mean strangeness is above this has words that memory hardly knows; text of another kind has 0.4 to 1.8."""
 MOST_WORDS: Final = 400
 MOST_DOCUMENTS: Final = 1_024
 COMPARED: Final = 256

@@ -13,8 +13,8 @@ mean, not in a decile), but only of text that may owe them to something else tha
   it is bounded how often the parent is sure of another label, where its answers go with the labels at all: it errs more
   there, but not in every second answer, and of text that it cannot read its answers say nothing.
 
-Of every text it is bounded how much of what a classifier's answers say about labels is against them, so that labels
-which were turned round show however unsure it is (`learner.evaluation.label_agreement`).
+Of text with words that memory knows it is bounded how much of what a classifier's answers say about labels is against
+them, so that labels which were turned round show however unsure it is (`learner.evaluation.label_agreement`).
 
 Torch-free and numpy-free.
 """
@@ -33,7 +33,7 @@ from checkpoints.json_files import STRICT, Figure
 from checkpoints.kinds import KINDS, ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import PrequentialDocument
-from learner.evaluation.familiarity import FAMILIAR
+from learner.evaluation.familiarity import FAMILIAR, UNKNOWN
 from learner.evaluation.label_agreement import Agreement, agreement
 
 GRAM: Final = 4
@@ -273,7 +273,9 @@ def _of_loss(
     known = [document for document in documents if document.tokens and not document.new_label]
     if not known:
         return []
-    contrary = [("contrary_share", figures, len(known))] if math.isfinite(figures.contrary_share) else []
+    # To words that it never saw it gives answers that depend on them, and on labels with them, as chance has it.
+    is_asked = math.isfinite(figures.contrary_share) and not figures.strangeness > UNKNOWN
+    contrary = [("contrary_share", figures, len(known))] if is_asked else []
     if not (figures.is_strange and bounds.contradicted_share is not None and math.isfinite(figures.mean_nll)):
         return [*contrary, ("mean_nll", figures, len(known)), ("upper_nll", figures, len(known))]
     read = _read(known)

@@ -180,7 +180,7 @@ def test_a_flipped_bit_in_a_page_is_found_at_the_start_and_the_message_says_what
 def test_wherever_a_bit_flips_the_store_opens_or_says_why_not(filled: Path) -> None:
     """Never a raw error of SQLite, nor a crash; a store that opens takes text in or says why not."""
     whole, numbers, found = filled.read_bytes(), random.Random(4), 0
-    for turn in range(60):
+    for turn in range(150):
         for leftover in filled.parent.iterdir():
             leftover.unlink()
         filled.write_bytes(whole)

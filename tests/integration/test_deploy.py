@@ -43,6 +43,7 @@ SUFFIXES = {
     "summary": ("_sum", "_count"),
 }
 NOT_DRAWN = {
+    "what a person asked for, and saw the end of": {"riverkeep_comparisons"},
     "how long something took that the log tells of each time": {
         "riverkeep_checkpoint_publish_seconds",
         "riverkeep_last_swap_seconds",

@@ -153,6 +153,7 @@ CALLED_OTHERWISE: Final = {
     "snappy": "python-snappy",
     "google": "protobuf",
     "opentelemetry": "opentelemetry-sdk",
+    "yaml": "pyyaml",
 }
 """Packages whose distributions do not bear their names."""
 

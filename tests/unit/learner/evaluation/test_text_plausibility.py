@@ -238,6 +238,11 @@ def test_labels_that_were_turned_round_show_however_unsure_the_answers_are() -> 
         assert set(beyond(answered(60, turned=60, strangeness=strangeness), "classifier")) == {"contrary_share"}
 
 
+def test_words_that_it_never_saw_are_answered_by_chance() -> None:
+    """Each label has its own, so that answers depend on labels; they may be the others as well."""
+    assert beyond(answered(60, turned=60, strangeness=5.0), "classifier") == []
+
+
 def test_of_text_that_it_cannot_read_a_classifiers_word_is_none() -> None:
     """A new language, with labels that it knows: it gives one answer to all, and is sure of it."""
     unread = [replace(each, answer="c", contradicted=True) for each in answered(60, strangeness=5.0)]
