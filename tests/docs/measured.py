@@ -80,6 +80,10 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "causal-lm: share of natural rounds that are held or refused",
         "causal-lm: poisoned rounds that are accepted",
     ),
+    "the same of a classifier": (
+        "classifier: share of natural rounds that are held or refused",
+        "classifier: poisoned rounds that are accepted",
+    ),
     "`riverkeep --help`": ("riverkeep --help",),
     "the slowest of the page's pages": ("the slowest page",),
     "accuracy after the first round": (
