@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.plausible_new_text import CONTRARY
 from learner.evaluation.label_agreement import LEAST_DOCUMENTS, Agreement, agreement
 
 PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), max_size=80)
@@ -88,5 +89,5 @@ def test_a_share_of_labels_turned_round_is_told_from_a_classifier_that_errs(
         answer = true if chance.random() < right else chance.choice(others[true])
         return answer, TURNED[true] if chance.random() < wrong else true
 
-    held = sum(agreed([document() for _ in range(256)]).contrary_share > 0.375 for _ in range(100))
+    held = sum(agreed([document() for _ in range(256)]).contrary_share > CONTRARY for _ in range(100))
     assert least_held <= held <= most_held
