@@ -2,11 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 
 import orjson
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import OffsetOutOfRangeError
 
 from daemon.doctor.findings import Finding
 from streams.chunk import Oversized, Row
@@ -101,7 +102,12 @@ def _newest(
     rows: list[Row] = []
     deadline = time.monotonic() + READING_SECONDS
     while ends and time.monotonic() < deadline:
-        for partition, chunks in consumer.poll(timeout_ms=POLL_MS, max_records=1).items():
+        try:
+            polled = consumer.poll(timeout_ms=POLL_MS, max_records=1)
+        except OffsetOutOfRangeError as deleted:
+            _go_on_after(deleted.args[0], consumer, ends)
+            continue
+        for partition, chunks in polled.items():
             for chunk in chunks:
                 rows += (row for row in chunk.rows if row[3] is not None)
                 if chunk.damaged or chunk.next_offset >= ends.get(partition, 0):
@@ -109,6 +115,14 @@ def _newest(
         # By time, as offsets of several partitions say nothing of which is newer.
         rows = sorted(rows, key=lambda row: row[1])[-NEWEST:]
     return rows
+
+
+def _go_on_after(deleted: Iterable[TopicPartition], consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> None:
+    """Read what retention left, where it took records since it was asked which there are."""
+    for partition, first in consumer.beginning_offsets(list(deleted)).items():
+        consumer.seek(partition, first)
+        if first >= ends.get(partition, 0):
+            ends.pop(partition, None)
 
 
 def _refusals(rows: Sequence[Row], decoder: Decoder, name: str) -> Iterator[Rejection]:

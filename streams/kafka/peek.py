@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError, TopicAuthorizationFailedError
+from kafka.errors import (
+    AuthorizationError,
+    KafkaError,
+    KafkaTimeoutError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
 
 from streams.chunk import Chunk, Oversized, Row, UnreadableBatch
 from streams.errors import BrokerUnreachable, NoSuchTopic, NotAuthorized, OffsetNotThere, PartitionUnnamed
@@ -101,10 +107,20 @@ def peek(settings: StreamsSettings, place: PeekPlace, monotonic: Callable[[], fl
     with _told_to_people(settings, place.topic), _connected(settings, place.count) as consumer:
         until = monotonic() + WITHIN_SECONDS
         numbers = _partitions(consumer, place, is_named=any(topic.name == place.topic for topic in settings.topics))
-        chosen, ranges = _ranges(consumer, place, numbers)
-        look = _Look(consumer, place, ranges, lambda: until - monotonic())
-        parts = look.from_offset(chosen[0], place.offset) if place.offset is not None else look.newest(chosen)
-        return PeekedTopic(ranges, tuple(parts), len(numbers), look.cut)
+        while True:
+            try:
+                return _found(consumer, place, numbers, lambda: until - monotonic())
+            except OffsetOutOfRangeError:
+                # Deleted since it was asked what there is, as retention may at any time: asked again.
+                if monotonic() > until:
+                    raise
+
+
+def _found(consumer: Any, place: PeekPlace, numbers: Sequence[int], seconds_left: Callable[[], float]) -> PeekedTopic:
+    chosen, ranges = _ranges(consumer, place, numbers)
+    look = _Look(consumer, place, ranges, seconds_left)
+    parts = look.from_offset(chosen[0], place.offset) if place.offset is not None else look.newest(chosen)
+    return PeekedTopic(ranges, tuple(parts), len(numbers), look.cut)
 
 
 @contextmanager

@@ -92,7 +92,8 @@ def test_what_lies_there_is_shown_as_it_would_be_read(broker: Broker) -> None:
 
 def test_of_several_partitions_the_newest_by_their_time_come_first(broker: Broker) -> None:
     """Where nothing was written in some of them; with an offset the partition has to be named."""
-    topic = make_topic(broker, partitions=3)
+    # By the records' times a broker deletes them otherwise, at any moment.
+    topic = make_topic(broker, partitions=3, retention_ms="-1")
     for partition, times in ((0, (1_000, 4_000)), (2, (2_000, 3_000))):
         with producing(broker) as producer:
             for time in times:
@@ -129,6 +130,32 @@ def test_what_is_not_there_is_told_with_what_is(nearest_broker: Broker) -> None:
     with admin(nearest_broker) as client:
         client.delete_records({TopicPartition(topic, 0): 6})
     assert why(PeekPlace(topic, 0, 2, 1)) == f"Offset 2 of {topic}/0 is deleted: it holds offsets 6 to 8."
+
+
+@pytest.mark.parametrize("offset", [None, 3])
+def test_what_is_deleted_while_it_is_looked_for_is_no_failure(
+    apache_broker: Broker, monkeypatch: pytest.MonkeyPatch, offset: int | None
+) -> None:
+    """Retention takes records between the question of what there is and the answer: what is left is shown."""
+    topic = make_topic(apache_broker)
+    send(apache_broker, topic, *map(text, range(9)))
+    ask = peek._ranges
+
+    def ask_and_delete(*args: Any) -> Any:
+        told = ask(*args)
+        with admin(apache_broker) as client:
+            client.delete_records({TopicPartition(topic, 0): 6})
+        return told
+
+    monkeypatch.setattr(peek, "_ranges", ask_and_delete)
+    place = PeekPlace(topic, 0, offset, 9)
+    if offset is None:
+        looked = look(settings(apache_broker, topic), place)
+        assert [record.offset for record in looked.records] == [6, 7, 8]
+        assert looked.found.ranges == {0: (6, 9)}
+    else:
+        with pytest.raises(UnknownThing, match=f"Offset 3 of {topic}/0 is deleted: it holds offsets 6 to 8"):
+            look(settings(apache_broker, topic), place)
 
 
 def test_no_group_is_joined_and_nothing_committed(apache_broker: Broker) -> None:

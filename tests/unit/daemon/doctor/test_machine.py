@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import orjson
 import pytest
 
 from benchmarks.tiny_architectures import tiny_model
-from daemon.doctor import kafka, load_model, machine, model, rounds
+from daemon.doctor import load_model, machine, model, rounds
 from daemon.doctor.findings import Finding
 from daemon.doctor.how_it_learns import describe_parameters
 from daemon.lifecycle.lock import StateLock
@@ -28,11 +27,6 @@ from learner.settings import RecipeSettings
 from memory.ledger.records import SliceScore
 from memory.store import Store
 from serving.settings import ServingSettings
-from streams.decoding.needs import RecordNeeds
-from streams.security_settings import SecuritySettings
-from streams.settings import StreamsSettings
-from streams.topic_settings import TopicSettings
-from tests.brokers import Broker, make_topic, send
 from tests.command_line import riverkeep
 from tests.models import make_tokenizer
 
@@ -346,35 +340,6 @@ def test_a_broker_that_is_away_is_found(tmp_path: Path) -> None:
     assert not run.stderr
 
 
-def test_a_password_that_cannot_be_read_is_found(tmp_path: Path) -> None:
-    """The secret's file is asked for before the broker is."""
-    security = SecuritySettings(protocol="SASL_PLAINTEXT", username="u", password_file=tmp_path / "missing")
-    (finding,) = kafka.examine(StreamsSettings(topics=(TopicSettings(name="news"),), security=security))
-    assert not finding.ok
-    assert "missing" in finding.detail
-
-
-@pytest.mark.slow
-def test_topics_are_tried_on_a_real_broker(embedded_broker: Broker) -> None:
-    """What is there is read, what is missing is named; patterns may match later; no group is joined."""
-    topic = make_topic(embedded_broker)
-    send(embedded_broker, topic, orjson.dumps({"text": "The river rose in the night, and the keeper woke."}))
-    streams = StreamsSettings(
-        bootstrap_servers=(embedded_broker.bootstrap,),
-        topics=(
-            TopicSettings(name=topic),
-            TopicSettings(name="missing"),
-            TopicSettings(pattern="nothing-.*"),
-            TopicSettings(pattern=f"{topic[:-2]}.*"),
-        ),
-        dead_letter_topic="dead",
-    )
-    findings = kafka.examine(streams)
-    assert found(findings, f"topic {topic}").detail.startswith("1 partitions, about ")
-    assert found(findings, "topics nothing-.*").ok
-    assert {finding.name for finding in findings if not finding.ok} == {"topic missing", "dead-letter topic dead"}
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("loaded_here")
 def test_a_model_without_attention_is_measured(tmp_path: Path) -> None:
@@ -400,33 +365,6 @@ def test_a_device_that_is_not_here_is_no_fault_of_the_models(tmp_path: Path) -> 
     (finding,) = model.examine(chosen)
     assert not finding.ok
     assert "learner.device" in finding.remedy
-
-
-@pytest.mark.slow
-def test_the_newest_records_are_looked_at(embedded_broker: Broker) -> None:
-    """All refused: why, and the fields they have, never what is in them; some: a note; an empty topic says so."""
-    text = "The river rose in the night, and the keeper woke."
-    wrong, mixed, empty = make_topic(embedded_broker), make_topic(embedded_broker), make_topic(embedded_broker)
-    record = orjson.dumps({"body": text, "kind": "secret"})
-    send(embedded_broker, wrong, *[record] * 9)
-    send(embedded_broker, mixed, record, orjson.dumps({"text": text, "kind": "news"}))
-    topics = tuple(TopicSettings(name=name, label_field="kind") for name in (wrong, mixed, empty))
-    streams = StreamsSettings(bootstrap_servers=(embedded_broker.bootstrap,), topics=topics)
-    findings = kafka.examine(streams, RecordNeeds(frozenset({"news"})))
-    refused = found(findings, f"records of {wrong}")
-    assert not refused.ok
-    assert "5 missing_field (field text is missing); their fields: body, kind" in refused.detail
-    assert found(findings, f"records of {mixed}").ok
-    assert "of the newest 2 1 would be" in found(findings, f"records of {mixed}").detail
-    assert "the topic is empty" in found(findings, f"records of {empty}").detail
-    assert not [one for one in findings if "secret" in one.detail or text in one.detail]
-
-
-@pytest.mark.slow
-def test_a_group_is_not_tried_without_a_topic(embedded_broker: Broker) -> None:
-    """Offsets of no partitions would tell nothing."""
-    streams = StreamsSettings(bootstrap_servers=(embedded_broker.bootstrap,), topics=(TopicSettings(name="missing"),))
-    assert [one.name for one in kafka.examine(streams)] == ["broker", "topic missing"]
 
 
 def test_a_small_model_is_counted_in_thousands() -> None:
