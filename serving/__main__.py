@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from checkpoints.kinds import KINDS
 from checkpoints.quick_imports import quick_imports
 from serving.errors import CannotServe
+from serving.keys.entries import read_entries
 from serving.settings import ServingSettings
 
 
@@ -22,13 +23,15 @@ def main() -> int:
     arguments = parser.parse_args()
     # Until the application heeds it: it reads its keys later than this anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with quick_imports():
-        from serving.run import serve  # noqa: PLC0415 - torch, not needed to be told of a mistake
-
     try:
-        content = arguments.settings.read_bytes() if arguments.settings else b"{}"
+        settings = ServingSettings.model_validate_json(arguments.settings.read_bytes() if arguments.settings else b"{}")
+        # Here too: a mistake is told of before seconds of imports.
+        if settings.api_key_file is not None:
+            read_entries(settings.api_key_file)
+        with quick_imports():
+            from serving.run import serve  # noqa: PLC0415 - torch
         usage = arguments.checkpoints.absolute().parent / "key-usage.json"
-        serve(ServingSettings.model_validate_json(content), arguments.checkpoints, arguments.kind, usage=usage)
+        serve(settings, arguments.checkpoints, arguments.kind, usage=usage)
     except (CannotServe, ValidationError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

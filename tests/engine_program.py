@@ -14,20 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import torch
-import uvicorn
-from prometheus_client import CollectorRegistry
-
-from checkpoints.load import load_model, load_tokenizer
-from serving.answers.prompts import RecentPrompts
-from serving.api_keys import ApiKeys
-from serving.app import build_app
-from serving.engine.completions import Engine
-from serving.engine.loaded import LoadedGeneration
-from serving.generations.swap import Switch
-from serving.metrics import ServingMetrics
+from checkpoints.quick_imports import quick_imports
 from serving.processes.launch import KEY_VARIABLE
-from serving.routes.parts import Parts
 from serving.settings import ServingSettings
 
 NUMBER: Final = 7
@@ -42,7 +30,6 @@ def main(model: Path, name: str, port: int, file: str = "") -> None:
     if manner == "silent":
         with socket.create_server(("127.0.0.1", port)):
             signal.pause()
-    torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         keys = Path(folder) / "keys"
         keys.write_text(os.environ[KEY_VARIABLE])
@@ -55,6 +42,23 @@ def main(model: Path, name: str, port: int, file: str = "") -> None:
 
 def serve(settings: ServingSettings, model: Path) -> None:
     """Answer from a model directory."""
+    # Not before: one that does not answer needs none of it.
+    with quick_imports():
+        import torch
+        import uvicorn
+        from prometheus_client import CollectorRegistry
+
+        from checkpoints.load import load_model, load_tokenizer
+        from serving.answers.prompts import RecentPrompts
+        from serving.api_keys import ApiKeys
+        from serving.app import build_app
+        from serving.engine.completions import Engine
+        from serving.engine.loaded import LoadedGeneration
+        from serving.generations.swap import Switch
+        from serving.metrics import ServingMetrics
+        from serving.routes.parts import Parts
+
+    torch.set_num_threads(1)
     metrics = ServingMetrics(CollectorRegistry())
     switch = Switch(metrics)
     loaded = LoadedGeneration.of(

@@ -53,7 +53,8 @@ def metrics_of(room: str) -> list[Shown]:
     found = {
         shown.name: shown
         for source in sorted((ROOT / room).rglob("*.py"))
-        for shown in _defined(ast.parse(source.read_text(encoding="utf-8")))
+        if "riverkeep_" in (code := source.read_text(encoding="utf-8"))
+        for shown in _defined(ast.parse(code))
     }
     if room in LISTENERS:
         found |= {shown.name: shown for shown in _of_listener(LISTENERS[room])}

@@ -59,13 +59,17 @@ def serve(invocation: Invocation) -> int:
     # Until the application heeds it: it reads its keys later than this anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from checkpoints.quick_imports import quick_imports
+    from serving.keys.entries import read_entries
 
+    settings = invocation.settings(files=True)
+    _configure_logs(settings)
+    # Here too: a mistake is told of before seconds of imports.
+    if settings.serving.api_key_file is not None:
+        read_entries(settings.serving.api_key_file)
     with quick_imports():
         from serving.run import serve as answer
         from serving.tracing.begin import traced
 
-    settings = invocation.settings(files=True)
-    _configure_logs(settings)
     recipe = settings.learner.recipe
     with traced(settings.tracing, "serving") as tracing:
         answer(
