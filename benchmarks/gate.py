@@ -58,20 +58,19 @@ WARM_UP: Final = 2
 PEAK_RATES: Final[Mapping[ModelKind, float | None]] = {"causal-lm": 3e-3, "classifier": 1e-3}
 
 
-def settings_of(home: Path, kind: ModelKind) -> Settings:
-    """Defaults, but for what the demo's small model needs."""
+def settings_of(home: Path, kind: ModelKind, **memory: object) -> Settings:
+    """Defaults, but for what the demo's small model needs, and what is given of the memory's."""
     recipe = {"learning_rate": PEAK_RATES[kind], "sequence_length": 128, "micro_batch": 60}
     model = {"path": str(BASE_MODEL), "kind": kind, "labels": LABELS if kind == "classifier" else ()}
-    return Settings.model_validate(
-        {"state_dir": str(home), "model": model, "learner": {"device": "cpu", "threads": 1, "recipe": recipe}}
-    )
+    learner = {"device": "cpu", "threads": 1, "recipe": recipe}
+    return Settings.model_validate({"state_dir": str(home), "model": model, "learner": learner, "memory": memory})
 
 
 class Service:
     """A memory, generations and rounds in a folder, without a broker: text is put where the consumer puts it."""
 
-    def __init__(self, home: Path, kind: ModelKind) -> None:
-        self._settings = settings_of(home, kind)
+    def __init__(self, home: Path, kind: ModelKind, **memory: object) -> None:
+        self._settings = settings_of(home, kind, **memory)
         self._checkpoints = GenerationStore(self._settings.checkpoints_dir)
 
     def begin(self, texts: Texts, kind: ModelKind, chance: random.Random) -> list[str]:
