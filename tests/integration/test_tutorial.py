@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import free_port
+from tests.brokers import Broker, free_port, make_topic
 from tests.tutorials import command_blocks, follow, languages
 from tests.unproven import CURL, program
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
+ON_A_GPU = (ROOT / "docs" / "gpu.md").read_text()
+SMALL_MODEL = ROOT / "daemon" / "demo" / "data" / "model"
 
 
 def test_the_page_has_nothing_but_commands_and_what_they_print() -> None:
@@ -38,3 +40,22 @@ def test_every_command_of_the_tutorial_works_and_prints_what_is_shown(tmp_path: 
     elsewhere = {f":{default}": f":{port}" for default, port in ports.items()}
     log = tmp_path / "river" / "riverkeep.log"
     follow(list(command_blocks(PAGE)), cwd=ROOT, environment=environment, elsewhere=elsewhere, log=log)
+
+
+@pytest.mark.slow
+def test_the_commands_for_a_gpu_work_with_a_small_model_in_its_place(tmp_path: Path, embedded_broker: Broker) -> None:
+    """Settings that are right, and a doctor that finds the topic; what a GPU would show is not shown."""
+    make_topic(embedded_broker, name="news")
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "200",
+    }
+    elsewhere = {
+        "localhost:9092": embedded_broker.bootstrap,
+        "/models/llama-3.2-1b": str(SMALL_MODEL),
+        "riverkeep doctor": "riverkeep doctor --skip-model",
+    }
+    follow(list(command_blocks(ON_A_GPU)), cwd=ROOT, environment=environment, elsewhere=elsewhere)
