@@ -17,10 +17,11 @@ import random
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from rich.console import Console
@@ -203,6 +204,34 @@ def show(known: Measured, console: Console) -> None:
         means = (statistics.fmean(getattr(outcome, field) for outcome in seeds.values()) for field in FIGURES)
         table.add_row(name, str(len(seeds)), states, *(f"{mean:.2f}" for mean in means))
     console.print(table)
+
+
+def rows_of(details: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """All attacks side by side, as a table in Markdown: how their rounds ended, and means over seeds.
+
+    Args:
+        details: by attack and seed, as written.
+    """
+    return [
+        "| planted | rounds | trained on, of those that came | loss before | after | written |",
+        "|---|---|---|---|---|---|",
+        *(f"| {name} | {' | '.join(_cells(list(details[name].values())))} |" for name in ATTACKS if name in details),
+    ]
+
+
+def _cells(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    states = Counter(state for seed in seeds for state in seed["states"])
+    given, arrived, before, after, written = (
+        statistics.fmean(seed[field] for seed in seeds)
+        for field in ("given", "arrived", "loss_before", "loss_after", "written")
+    )
+    return [
+        ", ".join(f"{number} {state}" for state, number in sorted(states.items())),
+        f"{given:.0f} of {arrived:.0f}",
+        f"{before:.2f}",
+        f"{after:.2f}",
+        f"{written:.2f}",
+    ]
 
 
 def read_measured(file: Path | None) -> Measured:

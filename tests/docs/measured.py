@@ -84,6 +84,12 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "classifier: share of natural rounds that are held or refused",
         "classifier: poisoned rounds that are accepted",
     ),
+    "planted documents of one key": (
+        "half of a round, of one key: most planted documents",
+        "a hundred in each of four rounds, of one key: most planted documents",
+        "half of a round, of one key with a quota of 10: most planted documents",
+        "a hundred in each of four rounds, of one key with a quota of 10: most planted documents",
+    ),
     "`riverkeep --help`": ("riverkeep --help",),
     "the slowest of the page's pages": ("the slowest page",),
     "accuracy after the first round": (

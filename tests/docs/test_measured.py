@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import planted_text
 from benchmarks.forgetting import rows_of
 from tests.docs.measured import (
     MISSED,
@@ -124,6 +125,12 @@ def test_each_way_to_learn_is_told(stream: str) -> None:
     log = (ROOT / "docs/learning-log.md").read_text()
     table = "\n".join(rows_of(stream, RESULTS["forgetting"]["details"][stream]["outcomes"]))
     assert table in log
+
+
+def test_what_no_gate_can_see_is_told() -> None:
+    """With its figures as they were measured."""
+    log = (ROOT / "docs/learning-log.md").read_text()
+    assert "\n".join(planted_text.rows_of(RESULTS["planted_text"]["details"])) in log
 
 
 def test_ingestion_was_measured_on_apache_kafka() -> None:
