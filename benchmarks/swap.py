@@ -8,7 +8,8 @@ names would say, computed here without a cache or a batch: a mixture of two gene
     python -m benchmarks.swap --vllm PYTHON --adapters --generations 40 --stretch 20
 
 measures the same of vLLM behind the door, by the interpreter of its environment: an engine for each generation, or with
-`--adapters` one engine into which generations are put as adapters, where a swap takes seconds.
+`--adapters` one engine into which generations are put as adapters, where a swap takes seconds. With `--json` figures of
+other engines stay as they are in the file.
 """
 
 import asyncio
@@ -21,10 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -291,13 +292,42 @@ def main() -> int:
                 stretches=options.stretches,
             )
             calm, busy, swaps = asyncio.run(measuring)
+    engine = _name(options.vllm, are_adapters=options.adapters)
+    bars = [replace(bar, name=f"{engine}{bar.name}") for bar in _bars(calm, busy, swaps, expected)]
+    return report("Swapping under load", [*_of_other_engines(options.json, engine), *bars], options.json)
+
+
+def _name(vllm: Path | None, *, are_adapters: bool) -> str:
+    """What the names of an engine's figures begin with."""
+    if vllm is None:
+        return ""
+    return "vLLM, adapters: " if are_adapters else "vLLM: "
+
+
+def _of_other_engines(file: Path | None, engine: str) -> list[Bar]:
+    """What a file holds already of others."""
+    if file is None or not file.exists():
+        return []
+    bars = [Bar(**facts) for facts in json.loads(file.read_text(encoding="utf-8"))["bars"]]
+    return [bar for bar in bars if _engine_of(bar) != engine]
+
+
+def _engine_of(bar: Bar) -> str:
+    engine, colon, _ = bar.name.partition(": ")
+    return engine + colon if colon else ""
+
+
+def _bars(
+    calm: list[Answered], busy: list[Answered], swaps: list[Swap], expected: Mapping[int, Mapping[str, str]]
+) -> list[Bar]:
     answers = calm + busy
     failed = sum(answer.status != 200 for answer in answers)
     mixed = sum(
         answer.status == 200 and answer.text != expected[answer.generation][answer.prompt] for answer in answers
     )
     hit = during(busy, swaps, median(calm) / 1e3)
-    bars = [
+    swap_s = float(np.median([swap.ended - swap.began for swap in swaps]))
+    return [
         Bar(name="p99 latency during swaps / without", value=p99(hit) / p99(calm), at_most=1.5),
         Bar(name="failed requests", value=failed, at_most=0),
         Bar(name="answers that are not wholly their generation's", value=mixed, at_most=0),
@@ -308,12 +338,8 @@ def main() -> int:
         Bar(name="p99 latency without swaps (ms)", value=p99(calm)),
         Bar(name="p99 latency during swaps (ms)", value=p99(hit)),
         Bar(name="p99 latency of stretches with swaps (ms)", value=p99(busy)),
-        Bar(
-            name="median swap, pointer to answers (ms)",
-            value=float(np.median([s.ended - s.began for s in swaps])) * 1e3,
-        ),
+        Bar(name="median swap, pointer to answers (ms)", value=swap_s * 1e3),
     ]
-    return report("Swapping under load", bars, options.json)
 
 
 if __name__ == "__main__":
