@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,13 @@ def test_the_readme_prints_rows_of_the_page() -> None:
     printed = [line for line in shown.splitlines() if line.startswith("|")]
     assert len(printed) > 5
     assert set(printed) <= set(MEASURED.splitlines())
+
+
+def test_the_readme_says_what_replay_alone_does() -> None:
+    """In the page's words, whose figures are held to what was measured."""
+    readme, page = (" ".join(text.split()) for text in ((ROOT / "README.md").read_text(), MEASURED))
+    (sentence,) = re.findall(r"Replay alone, without the divergence, [^.]*\.\d % and \S+ % of[^.;]*", readme)
+    assert sentence in page
 
 
 @pytest.mark.parametrize("stream", RESULTS["forgetting"]["details"])
