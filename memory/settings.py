@@ -93,10 +93,10 @@ class MemorySettings(BaseModel):
     key_quota: int = Field(
         200,
         ge=1,
-        description="Most samples of one key in one round and in replay. About 250 planted documents can put a "
-        "backdoor into a model of any size, so this is an absolute number. Text beyond it is dropped. Keys that name "
-        "a category (nine tenths of a source have one of a few keys, a language or a tenant) have no quota, and their "
-        "text is held out by content.",
+        description="Most samples of one key in one round, new and replayed together, and in replay. About 250 "
+        "planted documents can put a backdoor into a model of any size, so this is an absolute number. Text beyond it "
+        "is dropped. Keys that name a category (nine tenths of a source have one of a few keys, a language or a "
+        "tenant) have no quota, and their text is held out by content.",
     )
     max_sources: int = Field(
         1_000,

@@ -1,6 +1,6 @@
 """What a round is given: fresh text oldest first, replay uniformly, and held-out slices to be judged on."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -131,6 +131,27 @@ def replay_ids(
     return chosen
 
 
+def within_key_quota(
+    replay: Sequence[Placed], new: Sequence[Placed], quota: int, categories: Collection[int]
+) -> list[Placed]:
+    """What is replayed, without what would bring a key over its quota together with its new text; older stays.
+
+    Args:
+        replay: drawn samples, in the order of their ids.
+        new: what the round trains on beside them.
+        quota: most samples of one key.
+        categories: keyed hashes of keys that have no quota.
+    """
+    taken = Counter(placed.sample.key_hash for placed in new)
+    kept = []
+    for placed in replay:
+        key = placed.sample.key_hash
+        if key is None or key in categories or taken[key] < quota:
+            kept.append(placed)
+            taken[key] += 1
+    return kept
+
+
 def replay_bytes(new: Sequence[Placed], spec: DrawSpec) -> float:
     """How much is replayed with this new text."""
     # The ratio is a share of all that is trained on: r of all is r / (1 - r) of what is new.
@@ -161,11 +182,13 @@ def foresee(tx: Connection, spec: DrawSpec, settings: MemorySettings, salt: int)
     number = facts.get_int(tx, "rounds_begun") + 1
     chosen = fresh_ids(tx, fresh_budget(spec, settings) * facts.bytes_per_token(tx), None)
     drawn = reading.read(tx, [sample for sample, _ in chosen], text=False)
-    fresh = sort_fresh(drawn, spec, number, settings, salt, categories=all_categories(tx, settings.key_quota))
+    categories = all_categories(tx, settings.key_quota)
+    fresh = sort_fresh(drawn, spec, number, settings, salt, categories=categories)
     generator = np.random.Generator(np.random.PCG64(number))
     ids = replay_ids(tx, generator, most_bytes=replay_bytes(fresh.train, spec))
+    replay = within_key_quota(reading.read(tx, ids, text=False), fresh.train, settings.key_quota, categories)
     left = counters.totals(tx, Role.FRESH)[0] - len(drawn)
-    return ForeseenDraw(number, number, fresh, tuple(reading.read(tx, ids, text=False)), left)
+    return ForeseenDraw(number, number, fresh, tuple(replay), left)
 
 
 def draw_slices(tx: Connection, settings: MemorySettings, categories: Collection[int]) -> tuple[Slice, ...]:

@@ -86,7 +86,8 @@ def begin(
     if fresh.over_quota:
         log.warning("text_over_key_quota", samples=len(fresh.over_quota), key_quota=settings.key_quota)
     # Compared when it arrived, but held-out text may have come since.
-    replay = draw.weigh(tx, held_out.keep_apart(tx, _draw_replay(tx, fresh, spec, seed)), spec)
+    replayed = draw.within_key_quota(_draw_replay(tx, fresh, spec, seed), fresh.train, settings.key_quota, categories)
+    replay = draw.weigh(tx, held_out.keep_apart(tx, replayed), spec)
     slices.seal(tx, number, settings)
     judged_on = draw.draw_slices(tx, settings, categories)
     left = left_out.find_left_out(tx, settings, spec, among=among, fresh=fresh, judged_on=judged_on)

@@ -83,8 +83,12 @@ def test_a_key_never_exceeds_its_quota(tmp_path: Path, stream: Stream) -> None:
         for number in range(4):
             texts = [text(n) for n in range(number * 100, number * 100 + 100)]
             store.append(stream.of(texts, keys=["flooder"] * 60 + [None] * 40))
-            draw = begin(store, spec=DrawSpec(replay_ratio=0.0))
+            # All of replay is drawn: what a key has there counts with what is new of it.
+            spec = DrawSpec(replay_ratio=0.9)
+            draw = begin(store, spec=spec)
             assert Counter(one.key_hash is None for one in draw.fresh + draw.early_stop)[False] <= 7
+            assert Counter(one.key_hash is None for one in draw.fresh + draw.replay)[False] <= 7
+            assert len(draw.replay) >= 30 * number
             accept(store, draw)
             assert store.counts().fresh_samples == 0
         assert max(column(store, "SELECT count(*) FROM replay WHERE key_hash IS NOT NULL GROUP BY key_hash")) == 7
