@@ -213,7 +213,7 @@ def rows_of(details: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]
         details: by attack and seed, as written.
     """
     return [
-        "| planted | rounds | trained on, of those that came | loss before | after | written |",
+        "| planted | rounds | drawn as new text, of those that came | loss before | after | written |",
         "|---|---|---|---|---|---|",
         *(f"| {name} | {' | '.join(_cells(list(details[name].values())))} |" for name in ATTACKS if name in details),
     ]
