@@ -13,8 +13,9 @@ mean, not in a decile), but only of text that may owe them to something else tha
   it is bounded how often the parent is sure of another label, where its answers go with the labels at all: it errs more
   there, but not in every second answer, and of text that it cannot read its answers say nothing.
 
-Of text with words that memory knows it is bounded how much of what a classifier's answers say about labels is against
-them, so that labels which were turned round show however unsure it is (`learner.evaluation.label_agreement`).
+Of text with words that memory knows, and of any stretch of it, it is bounded how much of what a classifier's answers
+say about labels is against them, so that labels which were turned round show however unsure it is
+(`learner.evaluation.label_agreement`).
 
 Torch-free and numpy-free.
 """
@@ -34,7 +35,7 @@ from checkpoints.kinds import KINDS, ModelKind
 from learner.directory.plausibility_bounds import PlausibilityBounds, TextBounds
 from learner.directory.report import PrequentialDocument
 from learner.evaluation.familiarity import FAMILIAR, UNKNOWN
-from learner.evaluation.label_agreement import Agreement, agreement
+from learner.evaluation.label_agreement import Answered, agreement, contrary_share
 
 GRAM: Final = 4
 WINDOW: Final = 256
@@ -71,8 +72,8 @@ class TextFigures:
         contradicted_share: of a classifier, share of the documents with labels that it knows whose label contradicts an
             answer that it is sure of.
         strangeness: how unlike remembered text it is in the mean; see `learner.evaluation.familiarity`.
-        contrary_share: of what a classifier's answers say about the labels, the share that is against them; see
-            `learner.evaluation.label_agreement`.
+        contrary_share: of what a classifier's answers say about the labels, the share that is against them, of all or
+            of the worst stretch; see `learner.evaluation.label_agreement`.
 
     A classifier's losses are of documents whose label it knows. The last four are NaN where a version that did not
     look at them wrote the figures, or nothing could be told.
@@ -290,14 +291,14 @@ def _read(known: Sequence[PrequentialDocument]) -> list[PrequentialDocument]:
 
     By source, as beside one that it reads a new language would look as if it were read.
     """
-    by_source = [(_agreement(of_source), of_source) for of_source in _by_source(known).values()]
+    by_source = [(agreement(_answered(of_source)), of_source) for of_source in _by_source(known).values()]
     return [each for agreed, of_source in by_source if agreed is None or agreed.tells for each in of_source]
 
 
-def _agreement(known: Iterable[PrequentialDocument]) -> Agreement | None:
-    return agreement(
-        [(each.answer, each.label) for each in known if each.answer is not None and each.label is not None]
-    )
+def _answered(known: Iterable[PrequentialDocument]) -> Answered:
+    """Answers and labels, in the order in which the documents arrived."""
+    arrived = sorted(known, key=lambda each: each.id)
+    return [(each.answer, each.label) for each in arrived if each.answer is not None and each.label is not None]
 
 
 def _of_words(documents: Sequence[PrequentialDocument], figures: TextFigures) -> list[tuple[str, TextFigures, int]]:
@@ -318,7 +319,6 @@ def _summary(documents: Sequence[PrequentialDocument]) -> TextFigures:
     told = [document.coherent is False for document in documents]
     looked_at = any(document.coherent is not None for document in documents)
     strange = [document.strangeness for document in documents if document.strangeness is not None]
-    agreed = _agreement(known)
     return replace(
         figures,
         documents=_scored(documents),
@@ -326,7 +326,7 @@ def _summary(documents: Sequence[PrequentialDocument]) -> TextFigures:
         incoherent_share=_share(told) if looked_at else math.nan,
         contradicted_share=_share([document.contradicted for document in known]) if known else math.nan,
         strangeness=statistics.fmean(strange) if strange else math.nan,
-        contrary_share=math.nan if agreed is None else agreed.contrary_share,
+        contrary_share=contrary_share(_answered(known)),
     )
 
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.plausible_new_text import CONTRARY
-from learner.evaluation.label_agreement import LEAST_DOCUMENTS, Agreement, agreement
+from learner.evaluation.label_agreement import LEAST_DOCUMENTS, Agreement, agreement, contrary_share
 
 PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), max_size=80)
 TURNED = dict(zip("abc", "bca", strict=True))
+OTHERS: Mapping[str, list[str]] = {each: sorted(set("abc") - {each}) for each in "abc"}
 
 
 def agreed(answered: list[tuple[str, str]]) -> Agreement:
@@ -82,12 +83,62 @@ def test_a_share_of_labels_turned_round_is_told_from_a_classifier_that_errs(
 ) -> None:
     """256 documents of three labels, of which it reads so many rightly; the bound is that of the gate."""
     chance = random.Random(2)
+    texts = [[_read(chance, right, chance.random() < wrong) for _ in range(256)] for _ in range(100)]
+    assert least_held <= sum(agreed(text).contrary_share > CONTRARY for text in texts) <= most_held
+    assert least_held <= sum(contrary_share(text) > CONTRARY for text in texts) <= most_held
 
-    def document() -> tuple[str, str]:
-        true = chance.choice("abc")
-        others: Mapping[str, list[str]] = {each: sorted(set("abc") - {each}) for each in "abc"}
-        answer = true if chance.random() < right else chance.choice(others[true])
-        return answer, TURNED[true] if chance.random() < wrong else true
 
-    held = sum(agreed([document() for _ in range(256)]).contrary_share > CONTRARY for _ in range(100))
-    assert least_held <= held <= most_held
+def _read(chance: random.Random, right: float, is_turned: bool) -> tuple[str, str]:
+    """A document of a classifier that reads so many rightly: its answer, and the label that the document has."""
+    true = chance.choice("abc")
+    answer = true if chance.random() < right else chance.choice(OTHERS[true])
+    return answer, TURNED[true] if is_turned else true
+
+
+@pytest.mark.parametrize("right", [0.65, 0.85])
+@pytest.mark.parametrize(("turned", "of_whole"), [(0.4, 0), (0.5, 12)])
+def test_labels_turned_round_show_beside_rightly_labelled_text_that_was_left(
+    turned: float, of_whole: int, right: float
+) -> None:
+    """So many documents in a row, wherever they lie among 256; of all of the text they hardly ever show."""
+    chance = random.Random(4)
+
+    def text() -> list[tuple[str, str]]:
+        count = round(turned * 256)
+        begin = chance.randint(0, 256 - count)
+        return [_read(chance, right, begin <= at < begin + count) for at in range(256)]
+
+    texts = [text() for _ in range(100)]
+    assert sum(contrary_share(each) > CONTRARY for each in texts) >= (97 if right > 0.8 else 65)
+    assert sum(agreed(each).contrary_share > CONTRARY for each in texts) <= of_whole
+
+
+def test_the_share_is_that_of_the_worst_stretch() -> None:
+    """A quarter all of whose labels were exchanged, behind three that are right; in another order nothing is sure."""
+    right = [("a", "a"), ("b", "b")] * 96
+    exchanged = [("a", "b"), ("b", "a")] * 32
+    assert contrary_share([*right, *exchanged]) == 1
+    mixed = [document for at in range(64) for document in (*right[3 * at : 3 * at + 3], exchanged[at])]
+    assert contrary_share(mixed) == agreed(mixed).contrary_share == pytest.approx(0, abs=0.01)
+    assert math.isnan(contrary_share([]))
+    assert math.isnan(contrary_share(right[:10]))
+
+
+def test_text_in_bursts_of_a_label_each_is_not_contrary() -> None:
+    """Labels come as unequal as they like, and of one nearly all are taken for another; chance alone holds nothing."""
+    chance = random.Random(5)
+
+    def burst() -> list[tuple[str, str]]:
+        weights = [chance.random() ** 3 + 0.02 for _ in "abc"]
+        trues = chance.choices("abc", weights, k=chance.randint(16, 64))
+        return [
+            ("b" if chance.random() < 0.8 else "a", "a")
+            if true == "a"
+            else (true if chance.random() < 0.8 else chance.choice("abc"), true)
+            for true in trues
+        ]
+
+    in_bursts = [[each for _ in range(16) for each in burst()][:256] for _ in range(200)]
+    assert sum(contrary_share(text) > CONTRARY for text in in_bursts) <= 2
+    by_chance = [[(chance.choice("ab"), chance.choice("ab")) for _ in range(256)] for _ in range(500)]
+    assert sum(contrary_share(text) > CONTRARY for text in by_chance) <= 10

@@ -238,6 +238,17 @@ def test_labels_that_were_turned_round_show_however_unsure_the_answers_are() -> 
         assert set(beyond(answered(60, turned=60, strangeness=strangeness), "classifier")) == {"contrary_share"}
 
 
+def test_what_was_left_of_earlier_rounds_does_not_speak_for_what_came_since() -> None:
+    """Documents are asked by when they arrived, whatever the order in which they are given."""
+    left = answered(120)
+    came = [replace(each, id=120 + each.id) for each in answered(120, turned=120)]
+    given = [each for pair in zip(came, left, strict=True) for each in pair]
+    assert set(beyond(given, "classifier")) == {"contrary_share"}
+    # As much of it, but never much at once.
+    mixed = [replace(each, id=at) for at, each in enumerate(given)]
+    assert beyond(mixed[:200], "classifier") == []
+
+
 def test_words_that_it_never_saw_are_answered_by_chance() -> None:
     """Each label has its own, so that answers depend on labels; they may be the others as well."""
     assert beyond(answered(60, turned=60, strangeness=5.0), "classifier") == []
