@@ -37,7 +37,8 @@ FIGURES: Final = {
     "mean_nll": "a mean loss of {:.3f} {}",
     "upper_nll": "a loss of {:.3f} {} in its upper decile",
     "contradicted_share": "a share of {:.3f} documents whose label the parent is sure to be another",
-    "contrary_share": "labels that the parent's answers, sure or not, are against to a share of {:.3f}",
+    "contrary_share": "labels that the parent's answers, sure or not, are against to a share of {:.3f} (of all "
+    "of it, or of a stretch of arrivals)",
     "incoherent_share": "a share of {:.3f} documents that are incoherent (words in an order that no others share, "
     "broken characters, or read like random tokens)",
     "repetitive_share": "a share of {:.3f} documents that mostly repeat themselves or each other",
