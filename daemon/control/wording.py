@@ -81,6 +81,11 @@ DRAWN: Final = {
 """What a round would be given, by part and by kind of slice."""
 
 
+def fate_words(name: str) -> str:
+    """What became of a record: its role, or why it is not kept."""
+    return "held out" if name == "holdout" else name.replace("_", " ")
+
+
 def part_words(name: str) -> str:
     """A part of a draw, or a kind of slice, in a column."""
     return DRAWN.get(name, name.replace("_", " "))

@@ -108,6 +108,7 @@ class Renderer:
             "moment": _moment,
             "figure": figure,
             "count": lambda number: f"{number:,}",
+            "of": lambda number, noun: f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s",
             "share": lambda share: f"{share:.1%}",
             "bytes": gigabytes,
             "outside": outside,

@@ -46,6 +46,9 @@ PICTURES = (
     Picture("page-knowledge", "/knowledge", height=1250),
     Picture("page-trace", "/trace?topic=news&partition=0&offset=3", height=1000),
     Picture("page-generations", "/generations", height=760),
+    Picture("page-serving", "/serving", height=1100),
+    Picture("page-memory", "/memory", height=1000),
+    Picture("page-needs-phone", "/needs", scheme="dark", width=375, height=800),
 )
 
 

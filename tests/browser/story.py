@@ -193,9 +193,9 @@ class StoryIngest:
 
     trouble = paused = ""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: "StoryClock") -> None:
         self.flooded: dict[Partition, str] = {}
-        self.arrivals = ArrivalCounter()
+        self.arrivals = ArrivalCounter(clock, clock)
 
     def lag(self) -> dict[Partition, int]:
         """A little behind."""
@@ -225,7 +225,7 @@ class Story:
     clock: StoryClock
     knowing: Knowing
     learner: StoryLearner
-    ingest: StoryIngest = field(default_factory=StoryIngest)
+    ingest: StoryIngest = field(init=False)
     current: CurrentRound = field(default_factory=CurrentRound)
     asks: Asks = field(default_factory=Asks)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -234,6 +234,7 @@ class Story:
     arrived: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.ingest = StoryIngest(self.clock)
         self.compared = desk(self.answers, number=COMPARED)
 
     def arrive(self, count: int, seed: int, *, sources: tuple[str, ...] = SOURCES, words: tuple[str, ...] = ()) -> None:

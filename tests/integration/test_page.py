@@ -90,7 +90,7 @@ def test_a_service_is_looked_at_acted_on_and_ended_by_its_page(tmp_path: Path) -
                 next(line for line in lines if line == "event: changed")
             started.until(lambda control: control.rounds()[0]["ended_at"], what="the round's end")
             shown = client.get("/rounds/1").text
-            assert re.search(r"Round 1\s+came to: accepted", shown)
+            assert re.search(r"Round 1\s+ended: accepted", shown)
             assert str(settings.rounds_dir / "000001") in shown
             with started.control as control:
                 assert control.audit(limit=50)[0]["what"] in ("serves", "request_round")

@@ -222,7 +222,7 @@ def _rollback(rollback: RollbackStanding, serving: ServingStanding, now: float) 
 def _memory_line(memory: MemoryStanding) -> str:
     return (
         f"{memory['fresh_samples']:,} fresh, {memory['replay_samples']:,} replay, "
-        f"{memory['holdout_samples']:,} holdout, {memory['aside_samples']:,} aside; "
+        f"{memory['holdout_samples']:,} held out, {memory['aside_samples']:,} aside; "
         f"{memory['dead_letters']:,} dead letters"
     )
 

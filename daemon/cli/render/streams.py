@@ -10,7 +10,7 @@ from daemon.cli.render.screen import console, table
 from daemon.control.answers.peeked import PeekAnswer, PeekedLine
 from daemon.control.answers.streams import ArrivedLately, ReadPartition, StreamsAnswer
 from daemon.control.printable import inline, printable
-from daemon.control.wording import FORMS, bytes_rate, rate
+from daemon.control.wording import FORMS, bytes_rate, fate_words, rate
 from daemon.span import span
 
 
@@ -94,7 +94,7 @@ def _print_forms(facts: StreamsAnswer) -> None:
 
 def _named(numbers: dict[str, int]) -> str:
     ordered = sorted(numbers.items(), key=lambda entry: (-entry[1], entry[0]))
-    return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in ordered)
+    return ", ".join(f"{number:,} {fate_words(name)}" for name, number in ordered)
 
 
 def print_peek(facts: PeekAnswer, *, now: float | None = None) -> None:

@@ -9,7 +9,7 @@ from daemon.cli.render.people import print_seen_by, print_similar
 from daemon.cli.render.screen import console
 from daemon.control.answers.traces import ForeseenErasure, TraceAnswer, TracedRecord
 from daemon.control.printable import inline
-from daemon.control.wording import shown_text
+from daemon.control.wording import fate_words, shown_text
 from daemon.span import span as ago
 
 
@@ -31,7 +31,7 @@ def print_trace(facts: TraceAnswer, *, now: float | None = None) -> None:
 
 def _lines(record: TracedRecord, now: float) -> Iterator[Text]:
     where = f"{record['topic']}/{record['partition']} offset {record['offset']}"
-    yield Text(inline(where), "bold").append(f": {record['became'].replace('_', ' ')}", "default")
+    yield Text(inline(where), "bold").append(f": {fate_words(record['became'])}", "default")
     yield Text(f"  {inline(record['detail'])}")
     if (sample := record["sample"]) is not None:
         label = "" if sample["label"] is None else f", label {inline(sample['label'])}"

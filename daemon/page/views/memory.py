@@ -7,7 +7,7 @@ from typing import Final
 from daemon.control.answers.kept import AgeLine, MemoryAnswer
 from daemon.control.answers.next_draw import NextDraw
 from daemon.control.answers.status import StatusAnswer
-from daemon.control.wording import not_kept, part_words
+from daemon.control.wording import fate_words, not_kept, part_words
 from daemon.page.views.records import SOURCES_SHOWN, SourceRow, source_rows
 from daemon.page.views.round import ShownShare, shares
 
@@ -111,7 +111,7 @@ def memory_view(facts: StatusAnswer, memory: MemoryAnswer, draw: NextDraw | None
         sources_left_out=max(0, len(sources) - SOURCES_SHOWN),
         ages=shares(_replay_by_age(rows)),
         rows=tuple(
-            AgeRow(_age(row), _role(row["role"]), row["source"], row["samples"], row["tokens"])
+            AgeRow(_age(row), fate_words(row["role"]), row["source"], row["samples"], row["tokens"])
             for row in rows[:AGES_SHOWN]
         ),
         rows_left_out=max(0, len(rows) - AGES_SHOWN),
@@ -135,10 +135,6 @@ def _age(row: AgeLine) -> str:
     if last == 0:
         return "before the stream"
     return f"round {last}" if first == last else f"rounds {first} to {last}"
-
-
-def _role(role: str) -> str:
-    return "held out" if role == "holdout" else role
 
 
 def _draw(draw: NextDraw) -> DrawView:

@@ -6,7 +6,7 @@ from typing import Final
 
 from daemon.control.answers.kept import GapLine, MemoryAnswer
 from daemon.control.answers.streams import ArrivedAmount, ArrivedLately, ReadPartition, ReadTopic, StreamsAnswer
-from daemon.control.wording import FORMS, bytes_rate, rate
+from daemon.control.wording import FORMS, bytes_rate, fate_words, rate
 from daemon.ingestion.flood_sentence import flooded
 from daemon.page.addresses import PEEK, with_query
 from daemon.page.views.records import SOURCES_SHOWN, SourceRow, source_rows
@@ -119,7 +119,7 @@ def streams_view(answer: StreamsAnswer, memory: MemoryAnswer) -> StreamsView:
         since=answer["since"],
         came=answer["since_start"],
         lately=tuple(_spans(answer)),
-        became=tuple((name.replace("_", " "), number) for name, number in answer["became"].items()),
+        became=tuple((fate_words(name), number) for name, number in answer["became"].items()),
         partitions=tuple(rows[:PARTITIONS_SHOWN]),
         partitions_left_out=max(0, len(rows) - PARTITIONS_SHOWN),
         counted_together=answer["counted_together"],

@@ -10,7 +10,7 @@ from daemon.control.answers.people import GivenRound, SeenBy, SimilarKeyLine
 from daemon.control.answers.records import SampleLine
 from daemon.control.answers.traces import ForeseenErasure, TraceAnswer, TracedRecord, TracedUse
 from daemon.control.printable import inline
-from daemon.control.wording import shown_text
+from daemon.control.wording import fate_words, shown_text
 from daemon.page.addresses import TRACE, record_address, with_query
 from daemon.page.views.named import NamedView
 
@@ -168,7 +168,7 @@ def _row(record: TracedRecord, call: Mapping[str, Any]) -> TraceRow:
     return TraceRow(
         place=f"{record['topic']}/{record['partition']} at {record['offset']}",
         address=record_address(record["topic"], record["partition"], record["offset"]),
-        became=record["became"].replace("_", " "),
+        became=fate_words(record["became"]),
         level=LEVELS.get(record["became"], "idle"),
         detail=record["detail"],
         sample=sample,

@@ -15,7 +15,7 @@ def test_figures_are_those_of_the_store(ground: Ground, reader: Browser) -> None
     text = unescape(reader.get("/memory").text)
     counts = ground.here.store.counts()
     assert f"{counts.replay_samples:,} samples can be rehearsed" in text
-    assert f"{counts.fresh_samples:,} samples are fresh" in text
+    assert f"{counts.fresh_samples:,} fresh samples" in text
     for age in memory["ages"]:
         assert f'<td class="n">{age["samples"]:,}</td>' in text
     new = sum(part["samples"] for part in draw["parts"] if part["part"] == "fresh")

@@ -79,7 +79,7 @@ def test_the_page_says_what_the_operation_says(
     told["standing"] |= {"ok": True, "answering": 4, "address": "http://127.0.0.1:8700"}
     monkeypatch.setattr(type(ground.control), "serving", lambda _: told)
     text = reader.get("/serving").text
-    assert "5 requests wait, 2 are being answered" in text
+    assert "5 requests waiting, 2 being answered" in text
     assert "3 done, 0 failed" in text
     assert '<td class="n nowrap">72.5 ms</td><td class="n nowrap">50 ms</td><td class="n nowrap">250 ms</td>' in text
     assert "longer than is told apart" in text
