@@ -38,6 +38,7 @@ class LoadedGeneration:
         labels: the classes of a classifier, in the order of its logits.
         loaded_at: unix seconds.
         names: what its tokens are called, for those who ask how probable they are.
+        tokens: how many it has a place for: ids are below that, whatever a tokenizer may know beyond.
         tokenizer_files: names and SHA-256 of the files that made the tokenizer.
         recipe_length: to how many tokens a classifier's recipe cut the texts that it was trained and judged on; None
             for a causal LM.
@@ -61,6 +62,7 @@ class LoadedGeneration:
     labels: tuple[str, ...]
     loaded_at: float
     names: TokenNames
+    tokens: int
     tokenizer_files: frozenset[tuple[str, str]] = frozenset()
     recipe_length: int | None = None
     model_digest: str = ""
@@ -78,12 +80,6 @@ class LoadedGeneration:
     def fingerprint(self) -> str:
         """What answers carry as `system_fingerprint`: replicas that answer from the same files have the same."""
         return f"riverkeep-{self.number}-{(self.model_digest or self.digest)[:8]}"
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens it has a place for: ids are below that, whatever a tokenizer may know beyond."""
-        # CANINE and its like have no table of embeddings to count.
-        return rows_of(self.model) or len(self.tokenizer)
 
     @property
     def device(self) -> torch.device:
@@ -147,6 +143,8 @@ class LoadedGeneration:
             defaults=_defaults(model, kind),
             unshown=unshown,
             names=TokenNames(tokenizer, unshown),
+            # CANINE and its like have no table of embeddings to count.
+            tokens=rows_of(model) or len(tokenizer),
             opening=answer_opening(model) if kind == "seq2seq" else (),
             engine=engine,
         )

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -196,7 +196,7 @@ class EngineWriter:
                     if job.first_token_at is None and body["stream"]:
                         job.first_token_at = time.monotonic()
                         self._metrics.first_token(job)
-                    _tell(job, text.take(piece))
+                    _tell(job, _at_once(text.take(piece)) if job.whole else text.take(piece))
                     # Its end may have come here first: where it does not end there as well, leaving ends it.
                     if job.ended or job.cancelled:
                         break
@@ -206,6 +206,15 @@ class EngineWriter:
     def _count(self) -> None:
         self._metrics.waiting.set(len(self._waiting))
         self._metrics.active.set(len(self._writing))
+
+
+def _at_once(events: Iterable[Delta | Finished]) -> Iterator[Delta | Finished]:
+    """The same with all text in one piece: each piece that is told wakes the thread which waits for it."""
+    told = list(events)
+    pieces = [event for event in told if isinstance(event, Delta)]
+    if pieces:
+        yield Delta("".join(each.text for each in pieces), tuple(score for each in pieces for score in each.scores))
+    yield from (event for event in told if isinstance(event, Finished))
 
 
 def _tell(job: Completion, events: Iterable[Delta | Finished]) -> None:

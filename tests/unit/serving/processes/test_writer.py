@@ -131,3 +131,42 @@ def test_an_answer_that_lies_open_when_all_was_said_is_left(first: LoadedGenerat
         assert isinstance(ask(writer, replace(first, engine=engine)), Finished)
         assert closed.wait(timeout=60)
         writer.close()
+
+
+@pytest.mark.parametrize("tells_tokens", [False, True])
+def test_an_answer_that_nobody_watches_is_told_in_one_piece(
+    first: LoadedGeneration, metrics: ServingMetrics, *, tells_tokens: bool
+) -> None:
+    """Each piece wakes the thread that waits for it; the text is that of all tokens."""
+    tokens = first.tokenizer("the state of the union")["input_ids"]
+    choice = {"text": "the state of the union", "finish_reason": "length", "token_ids": tokens}
+    body = orjson.dumps({"choices": [choice], "usage": {"completion_tokens": len(tokens)}})
+    events = SimpleQueue[Event]()
+    with answering(body) as url:
+        engine = RunningEngine(url, "m@g0001", "key", NoProcess(), 60.0, tells_tokens=tells_tokens, tells_progress=True)
+        writer = EngineWriter(at_once=1, queue=20, metrics=metrics)
+        writer.start()
+        generation = replace(first, engine=engine)
+        sampling = Sampling(temperature=0)
+        writer.submit(Completion(generation, [1], len(tokens), sampling, (), events.put, whole=True))
+        told = [events.get(timeout=60), events.get(timeout=60)]
+        writer.close()
+    expected = str(first.tokenizer.decode(tokens)) if tells_tokens else "the state of the union"
+    assert told == [Delta(expected), Finished("length", len(tokens))]
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """A fake engine that gives one answer at once."""
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as asked:
+            head = list(iter(lambda: asked.readline().strip().lower(), b""))
+            asked.read(next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length")))
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve, listener)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        served.result(timeout=60)
