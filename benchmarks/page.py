@@ -30,7 +30,8 @@ from daemon.page.app import with_page
 from daemon.page.pages import PAGES
 from memory.ledger.retention import R_ROWS, REPORTS, ROUNDS
 from memory.store import Store
-from tests.browser.story import Story, story
+from tests.browser.story import COMPARED, Story, story
+from tests.harness import wait_until
 
 SLICES: Final = 64
 TOKEN: Final = "a-token-of-the-benchmark"
@@ -77,13 +78,24 @@ def multiply(store: Store) -> None:
             tx.execute("UPDATE facts SET value = ? WHERE name = ?", (value, name))
 
 
+def compare(told: Story) -> None:
+    """Have two generations answer a prompt, while the files of both are there."""
+    control = cast("Control", told.control())
+    assert control.compare("Tonight the river")["number"] == COMPARED
+    wait_until(lambda: control.comparison(COMPARED)["answers"], what="both answers")
+
+
 def measure(told: Story, turns: int) -> dict[str, list[float]]:
     """Seconds of each page, turn by turn; the first of them finds nothing read yet, as after a round."""
     control, token = cast("Control", told.control()), Token(TOKEN)
     interface = create_app(control, told.registry, token)
     app = with_page(interface, control, CollectorRegistry(), lambda: token.text)
     headers = {"accept": "text/html", "authorization": f"Bearer {TOKEN}"}
-    numbers = {"/rounds/{number}": ROUNDS, "/aside/{number}": told.rooms.store.rounds.waiting()[0]}
+    numbers = {
+        "/rounds/{number}": ROUNDS,
+        "/aside/{number}": told.rooms.store.rounds.waiting()[0],
+        "/comparisons/{number}": COMPARED,
+    }
     serving = str(told.rooms.store.generations.serving())
     paths = {
         page.path: page.path.replace("{number}", str(numbers.get(page.path, 1))).replace("{other}", serving)
@@ -117,6 +129,7 @@ def main() -> int:
     options.add_argument("--turns", type=int, default=10, help="how often each page is drawn (10)")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="riverkeep-page-") as folder, story(Path(folder), now=time.time()) as told:
+        compare(told)
         multiply(told.rooms.store)
         rounds = len(told.rooms.store.rounds.listed(limit=ROUNDS + 1))
         seconds = measure(told, chosen.turns)
