@@ -143,11 +143,15 @@ class LoadedGeneration:
             defaults=_defaults(model, kind),
             unshown=unshown,
             names=TokenNames(tokenizer, unshown),
-            # CANINE and its like have no table of embeddings to count.
-            tokens=rows_of(model) or len(tokenizer),
+            tokens=_places(model, tokenizer),
             opening=answer_opening(model) if kind == "seq2seq" else (),
             engine=engine,
         )
+
+
+def _places(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    # CANINE and its like have no table of embeddings to count.
+    return rows_of(model) or len(tokenizer)
 
 
 def _settle(tokenizer: PreTrainedTokenizerBase, kind: ModelKind, context: int) -> None:
