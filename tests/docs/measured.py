@@ -108,6 +108,10 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "importance, share of round 2",
         "kept with the fewest sequences",
     ),
+    "real models taken the whole way": (
+        "real models that are judged for a stated reason",
+        "real models that answer rightly before and after",
+    ),
     "architectures of transformers": ("architectures that answer or learn otherwise",),
     "gained by a round through LoRA": (
         "gained through an adapter / with all weights",
@@ -190,6 +194,9 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
     r"insert rate at ([\d,]+) samples ÷ at ([\d,]+)": (
         sizes("memory", "documents/s at 1,"),
         sizes("memory", "insert rate"),
+    ),
+    r"SmolLM2-135M-Instruct and Gemma 3 270M, through a round that took (\d+) and (\d+) s": tuple(
+        detail("real_models", name, "seconds", "round") for name in ("SmolLM2-135M-Instruct", "Gemma 3 270M")
     ),
     r"drawing 1,000 of ([\d,]+)": (sizes("memory", "drawing 1,000 of", to=3),),
     r"the default recipe (\S+), just below its pre-training's peak": (
