@@ -196,7 +196,7 @@ class EngineWriter:
                     if job.first_token_at is None and body["stream"]:
                         job.first_token_at = time.monotonic()
                         self._metrics.first_token(job)
-                    _tell(job, _at_once(text.take(piece)) if job.whole else text.take(piece))
+                    _tell(job, _in_one_piece(text.take(piece)) if job.whole else text.take(piece))
                     # Its end may have come here first: where it does not end there as well, leaving ends it.
                     if job.ended or job.cancelled:
                         break
@@ -208,7 +208,7 @@ class EngineWriter:
         self._metrics.active.set(len(self._writing))
 
 
-def _at_once(events: Iterable[Delta | Finished]) -> Iterator[Delta | Finished]:
+def _in_one_piece(events: Iterable[Delta | Finished]) -> Iterator[Delta | Finished]:
     """The same with all text in one piece: each piece that is told wakes the thread which waits for it."""
     told = list(events)
     pieces = [event for event in told if isinstance(event, Delta)]
