@@ -4,6 +4,7 @@ There the end of a sequence is the end of a turn, and often the beginning one of
 such a token would teach the model that articles are turns, and each first sentence would be scored as an answer.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -112,6 +113,8 @@ class _Asked:
     def __init__(self, model: PreTrainedModel, *, together: bool) -> None:
         self._model = model
         self._together = together
+        # Else there are logits of every place, of which the last few are used.
+        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def cost(self, rows: Sequence[Sequence[int]], last: int) -> float:
         """Return the mean loss of the last so many tokens of each row, in nats; the rows are equally long."""
@@ -126,7 +129,8 @@ class _Asked:
 
     def _summed(self, rows: Sequence[Sequence[int]], last: int) -> float:
         ids = torch.tensor([list(row) for row in rows], device=self._model.device)
+        kept = {"logits_to_keep": last + 1} if self._keeps else {}
         with torch.inference_mode():
-            logits: Any = self._model(input_ids=ids, use_cache=False).logits
+            logits: Any = self._model(input_ids=ids, use_cache=False, **kept).logits
         predicting = logits[:, -last - 1 : -1].float().flatten(0, 1)
         return float(functional.cross_entropy(predicting, ids[:, -last:].flatten(), reduction="sum"))

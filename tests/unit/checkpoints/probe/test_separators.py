@@ -204,3 +204,14 @@ def test_only_so_many_marks_are_asked() -> None:
     tokenizer.bos_token = None
     assert frame_of(model, tokenizer).opening == OTHER
     assert len(passes) <= 2 * separators.MOST_MARKS + 2
+
+
+def test_no_logits_are_computed_but_those_that_are_used() -> None:
+    """Of a document's end one place is asked, whatever the text before it."""
+    model = taught(BEGIN, OTHER)
+    places = set[int]()
+    handle = model.lm_head.register_forward_hook(lambda _, read, __: places.add(read[0].shape[1]))
+    assert frame_of(model, named(begin=True, chat=True)).closing == OTHER
+    handle.remove()
+    # What predicts a beginning, an end, or the middle of a text, and a place whose prediction nobody reads.
+    assert places == {separators.BEGINNING + 1, 1 + 1, separators.MIDDLE.stop - separators.MIDDLE.start}
