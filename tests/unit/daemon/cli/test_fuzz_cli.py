@@ -55,7 +55,11 @@ ODD = [
     *(".", "..", "notes.txt", "a.jsonl", "bad.jsonl.gz", "missing/file", "x" * 300, "json", "text", "stdin", "None"),
 ]
 """Values that are wrong for most options, and right for some."""
-ANYTHING = st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_characters="\0"), max_size=8))
+# What a shell can hand over: bytes, UTF-8 or not, but for NUL.
+ARGUMENTS = st.one_of(st.text(max_size=8).map(str.encode), st.binary(max_size=8)).map(
+    lambda given: given.replace(b"\0", b"")
+)
+ANYTHING = st.one_of(st.sampled_from(ODD), ARGUMENTS.map(os.fsdecode))
 
 
 @pytest.fixture(scope="module")
