@@ -126,13 +126,18 @@ _pass_invocation = click.make_pass_decorator(Invocation)
 
 def pass_invocation(function: Callable[Concatenate[Invocation, P], R]) -> Callable[P, R]:
     """Give a command its `Invocation`, once its words are such as can be stored and shown."""
+    return _pass_invocation(in_utf8(function))
+
+
+def in_utf8(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a command run only with words that can be stored and shown."""
 
     @wraps(function)
-    def checked(invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         _refuse_undecodable(click.get_current_context())
-        return function(invocation, *args, **kwargs)
+        return function(*args, **kwargs)
 
-    return _pass_invocation(checked)
+    return checked
 
 
 def _refuse_undecodable(context: click.Context) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from checkpoints.kinds import KINDS
-from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, print_json, say
+from daemon.cli.invocation import Invocation, example, in_utf8, json_option, pass_invocation, print_json, say
 from daemon.errors import DaemonError
 from daemon.exit_codes import ExitCode
 
@@ -38,6 +38,7 @@ ASKED = "Asked for on a terminal."
 @click.option("--group", help=f"Kafka's consumer group, of this project alone. {ASKED}")
 @click.option("--reference", "full", is_flag=True, help="Write every setting with its default instead.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
+@in_utf8
 @example("riverkeep init --model ./SmolLM2-135M --bootstrap-servers kafka:9092 --topic news")
 def init(path: Path, *, full: bool, force: bool, **given: str | None) -> None:
     """Write a short settings file for your own Kafka and model into PATH (otherwise ./riverkeep.toml).

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from daemon.cli import main as command_line
@@ -116,6 +116,7 @@ def lines(draw: st.DrawFn) -> list[str]:
 @pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(arguments=lines())
+@example(arguments=["init", "other.toml", "--model", os.fsdecode(b"\xff")])
 def test_any_command_line_has_an_answer(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
