@@ -19,6 +19,7 @@ from serving.addresses import (
     OTHER_ROUTES,
     PROBED_ROUTES,
     ROUTES,
+    is_plain,
 )
 from serving.api_keys import ApiKeys
 from serving.askers import Asker, Askers
@@ -124,6 +125,7 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         try:
             exchange.asker = scope["asker"] = self._askers.asker(self._require_key(scope))
+            _require_plain(scope["path"])
             _require_entrance(scope)
             if _is_limited(scope):
                 exchange.asker.knock(for_answer=scope["path"] in ANSWER_ROUTES)
@@ -138,7 +140,7 @@ class Guard:
             exchange.failure = type(error).__name__
             _log.error(
                 "request_failed",
-                route=scope["path"],
+                route=_route(scope["path"]),
                 request=scope["trace"].id,
                 error=type(error).__name__,
                 at=_frames(error),
@@ -178,6 +180,11 @@ def _by_probes(scope: Scope) -> bool:
 def _require_entrance(scope: Scope) -> None:
     if _by_probes(scope) and scope["path"] not in PROBED_ROUTES:
         raise RequestError("this port is for probes; answers are given at serving.port", status=404)
+
+
+def _require_plain(path: str) -> None:
+    if not is_plain(path):
+        raise RequestError("there is no such route: no address has control characters", status=404)
 
 
 def _route(path: str) -> str:

@@ -27,6 +27,7 @@ from daemon.control.protocol import Control
 from daemon.control.reading import check_arguments, read_number, read_query
 from daemon.errors import BadRequest, DaemonError
 from memory.errors import StoreError
+from serving.addresses import is_plain
 from serving.answers.body import Bodies, load_json
 from serving.door.bearer import bears, digest_of
 from serving.errors import RequestError
@@ -84,6 +85,9 @@ class BearerToken:
                 await _error(401, "unauthorized", "Send the token: `Authorization: Bearer TOKEN`.")(
                     scope, receive, send
                 )
+                return
+            if not is_plain(scope["path"]):
+                await _error(404, "http", "No address has control characters.")(scope, receive, send)
                 return
             peer = (scope.get("client") or ("", 0))[0]
             header = dict(scope["headers"]).get(HEADER.encode(), b"").decode(errors="replace")

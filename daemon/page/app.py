@@ -20,6 +20,7 @@ from daemon.page.desk import AS_JSON, BY_KEY, Desk
 from daemon.page.headers import SafeHeaders
 from daemon.page.metrics import PageMetrics
 from daemon.page.pages import PAGES
+from serving.addresses import is_plain
 
 OWN: Final = ("/sign-in", "/sign-out", "/static/", "/live", "/act/", "/compare/", BY_KEY, "/generations/diff")
 """Beginnings of addresses that are the page's whatever is asked for."""
@@ -64,7 +65,8 @@ class Faces:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To a browser its page; one that is signed in may also look at answers as JSON."""
-        if scope["type"] == "http":
+        # What is no address is the interface's to refuse: the pages' patterns would let a line's end pass.
+        if scope["type"] == "http" and is_plain(scope["path"]):
             request = Request(scope)
             session = scope["page_session"] = self._desk.session_of(request)
             scope["as_json"] = self._is_own_json(request, session)

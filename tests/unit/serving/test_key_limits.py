@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.addresses import ANSWER_ROUTES, FEEDBACK_ROUTE
 from serving.engine.loaded import LoadedGeneration
 from serving.feedback.spool import take
 from serving.keys.key_file import add_key
@@ -50,6 +51,32 @@ def test_a_limit_is_told_as_openai_tells_it(serve: Serve, first: LoadedGeneratio
     assert served.count("key_refusals_total", key="alice", limit="requests_per_minute") == 1
     # To ask how things are takes nothing, and is always answered.
     assert served.client.get("/v1/models", headers=alice).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["%0A", "%0D", "%0D%0A", "%00", "%7F", "%C2%85"])
+@pytest.mark.parametrize("route", sorted(ANSWER_ROUTES | {FEEDBACK_ROUTE}))
+def test_a_control_character_behind_an_address_leads_past_no_limit(
+    serve: Serve, first: LoadedGeneration, key_file: Path, route: str, end: str
+) -> None:
+    """There is no such route: it is not answered, and not tried before the key either."""
+    alice = header(key_file, "alice", requests_per_minute=1)
+    served = serve(first, key_file)
+    asked = [served.client.post(f"{route}{end}", json=PROMPT, headers=alice) for _ in range(2)]
+    assert [(each.status_code, each.json()["error"]["type"]) for each in asked] == [(404, "invalid_request_error")] * 2
+    assert served.client.post(f"{route}{end}", json=PROMPT).status_code == 401
+    assert served.count("requests_total", route="other", code="404") == 2
+
+
+@pytest.mark.parametrize("route", ["/healthz", "/readyz", "/metrics", "/v1/models", "/v1/models/riverkeep"])
+def test_no_other_address_has_control_characters_either(
+    serve: Serve, first: LoadedGeneration, key_file: Path, route: str
+) -> None:
+    """Those that need no key tell nothing there."""
+    alice = header(key_file, "alice")
+    client = serve(first, key_file).client
+    assert client.get(route, headers=alice).status_code == 200
+    assert client.get(f"{route}%0A").status_code == 401
+    assert client.get(f"{route}%0A", headers=alice).status_code == 404
 
 
 def test_feedback_takes_of_the_requests_alone(

@@ -165,6 +165,16 @@ def test_an_unknown_path_tells_a_stranger_nothing(stranger: httpx.Client, path: 
     assert stranger.get(path).status_code == 401
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/healthz"), ("GET", "/status"), ("POST", "/rollback")])
+def test_an_address_with_a_control_character_leads_nowhere(
+    client: httpx.Client, stranger: httpx.Client, control: FakeControl, method: str, path: str
+) -> None:
+    """The router would find the address without its line's end, which comparisons of paths do not."""
+    assert client.request(method, f"{path}%0A").status_code == 404
+    assert stranger.request(method, f"{path}%0A").status_code == 401
+    assert control.calls == []
+
+
 @pytest.mark.parametrize(
     "authorization",
     ["", "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", TOKEN, "Bearer \xff"],

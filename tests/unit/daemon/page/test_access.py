@@ -6,7 +6,7 @@ from daemon.page.access.attempts import FREE, LONGEST_WAIT_S, MOST_ADDRESSES, At
 from daemon.page.access.forms import local_address
 from daemon.page.access.sessions import IDLE_S, LIFE_S, MOST, Sessions
 from tests.unit.daemon.fakes import FakeControl
-from tests.unit.daemon.page.browsers import HTML, TOKEN, PageInFront
+from tests.unit.daemon.page.browsers import HTML, TOKEN, Browser, PageInFront
 from tests.unit.daemon.page.conftest import Ground
 
 SAFE = {
@@ -179,6 +179,12 @@ def test_programs_get_what_they_got(ground: Ground) -> None:
     rows = client.get("/rounds", headers={"authorization": f"Bearer {TOKEN}"}).json()
     assert [row["number"] for row in rows] == [4, 3, 2, 1]
     assert client.get("/metrics", headers=HTML).headers["content-type"].startswith("text/plain")
+
+
+def test_a_page_with_a_line_end_behind_it_is_none(ground: Ground, reader: Browser) -> None:
+    """Patterns of routes let one pass; what is decided by comparing addresses would not know it."""
+    for path in ("/memory%0A", "/static/style.css%0A", "/sign-in%0A", "/metrics%0A"):
+        assert reader.get(path).status_code == ground.page.browser().get(path).status_code == 401
 
 
 def test_a_browser_that_is_signed_in_may_look_at_json(ground: Ground, reader: object) -> None:
