@@ -36,7 +36,7 @@ class LiveBounds:
         confidence: of a verdict, 0.5 to 1 exclusive.
         minimum_answers: of either before anything is proven.
         watch_seconds: how long it answers before it may serve, at least.
-        deadline_seconds: when the watch ends, proven or not.
+        deadline_seconds: when the watch ends, proven or not; later where it was not there to be watched until then.
         back_at_deadline: whether an unproven one goes back even if nothing looks worse.
         max_error_rise: by how much the rate of failed answers may be higher.
         max_first_token_ratio, max_pace_ratio: how many times as long tokens may take; None: not compared.
@@ -210,6 +210,14 @@ def _at_deadline(traffic: Traffic, bounds: LiveBounds, checks: Sequence[LiveChec
         return _verdict("roll_back", f"{unproven}, and it looks worse: {worse[0].sentence()}", traffic, checks)
     if bounds.back_at_deadline:
         return _verdict("roll_back", f"{unproven}, where at_deadline says to go back", traffic, checks)
+    if traffic.watched_s < bounds.watch_seconds:
+        # A quiet night speaks for nobody; a night without serving says nothing at all.
+        why = (
+            f"{unproven}, and watched on: the generation was there to answer for {traffic.watched_s:,.0f} s of "
+            f"the {bounds.watch_seconds:,.0f} s that it is to be watched for, else serving was away or had not brought "
+            "it in; see that serving answers, or end the watch with `riverkeep rollback`"
+        )
+        return _verdict("hold", why, traffic, checks)
     return _verdict("promote", f"{unproven}, but nothing that was measured is beyond its bound", traffic, checks)
 
 

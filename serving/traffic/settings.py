@@ -48,7 +48,8 @@ class CanarySettings(BaseModel):
         14_400,
         ge=1,
         le=60 * 86_400,
-        description="When the watch ends, proven or not. Rounds wait meanwhile.",
+        description="When the watch ends, proven or not; later where the generation was not there to answer for "
+        "`watch_seconds` until then. Rounds wait meanwhile.",
     )
     at_deadline: Literal["unless_worse", "roll_back"] = Field(
         "unless_worse",

@@ -68,7 +68,7 @@ class ArrivingText:
             self._reading = None
             if reading.pair == (canary.beside, canary.generation):
                 observed = self._taken(reading, observed)
-        if self._read is not None and observed.loaded and observed.pid != self._not_given_by:
+        if self._read is not None and observed.answers and observed.pid != self._not_given_by:
             return self._begun(self._read, canary, observed)
         return observed
 

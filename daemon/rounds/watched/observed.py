@@ -25,7 +25,8 @@ class Observed:
         said: by side, what the process with `pid` had counted when it was asked last.
         pid: that process; None before one was asked.
         replaced: how many processes ended by themselves while the generation answered there.
-        loaded: whether it did when last asked.
+        loaded: whether it did when a process last answered.
+        silent: whether the process has not answered since.
         read_to: the highest number of a sample that both generations have read, or were to; None before the watch was
             looked at.
         documents: how many both have read.
@@ -37,14 +38,29 @@ class Observed:
     pid: int | None = None
     replaced: int = 0
     loaded: bool = False
+    silent: bool = False
     read_to: int | None = None
     documents: int = 0
 
-    def passed(self, seconds: float) -> "Observed":
-        """That so much time has passed."""
+    @property
+    def answers(self) -> bool:
+        """Whether the generation answered when the process was last asked."""
+        return self.loaded and not self.silent
+
+    def passed(self, seconds: float, before: "Observed") -> "Observed":
+        """That so much time has passed since `before`.
+
+        It counts for the window only where the generation answered at both of its ends, in one process: what lies
+        between two looks nobody saw.
+        """
         traffic = self.traffic
-        watched_s = traffic.watched_s + (seconds if self.loaded else 0.0)
+        watched = self.answers and before.answers and self.pid == before.pid
+        watched_s = traffic.watched_s + (seconds if watched else 0.0)
         return replace(self, traffic=replace(traffic, watched_s=watched_s, open_s=traffic.open_s + seconds))
+
+    def unheard(self) -> "Observed":
+        """That no process answers: what it counts meanwhile it tells when it does again."""
+        return replace(self, silent=True)
 
     def heard(self, pid: int, facts: Mapping[str, Any], pair: tuple[int, int]) -> "Observed":
         """What a serving process says now, added to what was known.
@@ -59,14 +75,15 @@ class Observed:
         loaded = facts.get("loaded") == pair[1]
         base = {} if is_new else self.said
         counts = facts.get("counts") or {}
+        heard = replace(self, pid=pid, said=base, replaced=replaced, loaded=loaded, silent=False)
         if (facts.get("serving"), facts.get("watched")) != pair or not counts:
-            return replace(self, pid=pid, said=base, replaced=replaced, loaded=loaded)
+            return heard
         said = {side: read_counts(counts[side]) for side in (OUR_SIDE, THEIR_SIDE)}
         more = {side: _more(said[side], base.get(side)) for side in said}
         traffic = replace(
             self.traffic, ours=self.traffic.ours + more[OUR_SIDE], theirs=self.traffic.theirs + more[THEIR_SIDE]
         )
-        return replace(self, traffic=traffic, pid=pid, said=said, replaced=replaced, loaded=loaded)
+        return replace(heard, traffic=traffic, said=said)
 
     def read(self, group: int, *, tokens: int, difference: float) -> "Observed":
         """What both generations found of a document, added to what was known.

@@ -77,8 +77,9 @@ class CanaryWatch:
         if canary is None:
             self._generation = None
             return ""
-        self._take_up(canary)
+        seconds, before = self._take_up(canary), self._observed
         facts = self._heard(canary)
+        self._observed = self._observed.passed(seconds, before)
         self._observed = self._arriving.look(canary, self._observed)
         verdict = self._judge(canary, facts)
         if verdict.decision != "hold":
@@ -87,7 +88,8 @@ class CanaryWatch:
         self._keep(canary, verdict)
         return sentence_of(canary, verdict.sentence)
 
-    def _take_up(self, canary: CanaryRecord) -> None:
+    def _take_up(self, canary: CanaryRecord) -> float:
+        """Begin to look after a generation, or go on; returns the seconds that passed since the last look."""
         now = self._monotonic()
         if self._generation != canary.generation:
             self._generation, self._observed = canary.generation, Observed.of_json(canary.watch)
@@ -99,13 +101,14 @@ class CanaryWatch:
                 mode=canary.mode,
                 share=canary.share,
             )
-        self._observed = self._observed.passed(min(now - self._looked_at, LONGEST_STEP_SECONDS))
+        seconds = min(now - self._looked_at, LONGEST_STEP_SECONDS)
         self._looked_at = now
+        return seconds
 
     def _heard(self, canary: CanaryRecord) -> Mapping[str, Any]:
         facts = None if self._ask is None else self._ask()
         if facts is None or not isinstance(pid := facts.get("pid"), int):
-            # It starts, or is busy: what it counted meanwhile it tells when it answers again.
+            self._observed = self._observed.unheard()
             return {}
         try:
             self._observed = self._observed.heard(pid, facts, (canary.beside, canary.generation))

@@ -151,6 +151,22 @@ def test_at_the_deadline_what_looks_worse_goes_back_and_the_rest_serves() -> Non
         assert verdict.sentence.startswith("Unproven at the deadline")
 
 
+def test_one_that_was_not_there_to_answer_is_not_promoted_at_the_deadline() -> None:
+    """Nor gone back from: that says nothing of it. What looks worse goes back all the same."""
+    theirs = counts(RNG(3), 300, errors=0.01)
+    for watched_s in (0.0, BOUNDS.watch_seconds - 1):
+        traffic = Traffic(no_traffic(GROUPS), theirs, watched_s, 50_000)
+        verdict = judge_live(traffic, Looks(), BOUNDS).verdict
+        assert verdict.decision == "hold"
+        assert f"answer for {watched_s:.0f} s of the 600 s" in verdict.sentence
+        assert "`riverkeep rollback`" in verdict.sentence
+        assert judge_live(traffic, Looks(), replace(BOUNDS, back_at_deadline=True)).verdict.decision == "roll_back"
+    late = Traffic(no_traffic(GROUPS), theirs, BOUNDS.watch_seconds, 50_000)
+    assert judge_live(late, Looks(), BOUNDS).verdict.decision == "promote"
+    worse = Traffic(counts(RNG(3), 100, errors=0.05), theirs, 10, 50_000)
+    assert judge_live(worse, Looks(harm=9, harm_at=10**6), BOUNDS).verdict.decision == "roll_back"
+
+
 def test_looks_are_few() -> None:
     """Asked each second, it looks for harm when answers have doubled, and for proof three times."""
     rng, looks = RNG(4), Looks()

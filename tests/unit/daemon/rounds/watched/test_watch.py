@@ -382,7 +382,7 @@ def test_one_under_which_serving_processes_end_goes_back(watching: Watching) -> 
 
 
 def test_time_in_which_it_did_not_answer_is_no_watch(watching: Watching) -> None:
-    """A minute of loading, a process that is away, and a machine that slept count nothing for the window."""
+    """A minute of loading, and a machine that slept, count nothing for the window."""
     watching.serving.loaded = None
     watching.look(after_s=60)
     watching.serving.loaded = 1
@@ -394,6 +394,42 @@ def test_time_in_which_it_did_not_answer_is_no_watch(watching: Watching) -> None
     assert canary is not None
     assert watching.watch._observed.traffic.watched_s <= 60
     assert watching.watch._observed.traffic.open_s <= 130
+
+
+@pytest.mark.parametrize("away_s", [5, 300])
+def test_time_in_which_the_process_was_away_is_no_watch(watching: Watching, away_s: int) -> None:
+    """Ended, started anew or hanging: from the last answer before it to the first one after it nothing counts."""
+    watching.look(after_s=50)
+    before = watching.watch._observed.traffic
+    watching.serving.pid = None
+    watching.look(after_s=away_s)
+    assert watching.watch._observed.traffic.watched_s == before.watched_s
+    assert watching.watch._observed.traffic.open_s == before.open_s + away_s
+    watching.serving.restart(pid=2)
+    watching.look()
+    watching.now += 10
+    watching.look()
+    assert watching.watch._observed.traffic.watched_s == before.watched_s + 10
+    # One that was started anew between two looks had nothing loaded when it began.
+    watching.serving.restart(pid=3)
+    watching.now += 10
+    watching.look()
+    assert watching.watch._observed.traffic.watched_s == before.watched_s + 10
+
+
+def test_what_was_never_brought_in_is_not_promoted_at_the_deadline(watching: Watching) -> None:
+    """Serving is down all night, or hangs; once it is back the generation is watched as long as any."""
+    watching.serving.pid = None
+    said = watching.look(after_s=1_200)
+    assert "was there to answer for 0 s of the 100 s" in said
+    assert pointed(watching.here) == (0, 1)
+    watching.watch = watching.start()
+    watching.serving.pid, watching.serving.loaded = 1, None
+    assert "for 0 s of the 100 s" in watching.look(after_s=1_200)
+    watching.serving.loaded = 1
+    assert "for 90 s of the 100 s" in watching.look(after_s=90)
+    assert watching.look(after_s=10) == ""
+    assert ended(watching.here).verdict["sentence"].startswith("Unproven at the deadline, but nothing")
 
 
 def test_at_the_deadline_it_serves_where_nothing_looks_worse(watching: Watching) -> None:
