@@ -16,7 +16,9 @@ from daemon.control.answers.status import (
     StatusAnswer,
 )
 from daemon.ingestion.flood_sentence import flooded
+from daemon.lifecycle.supervised_threads import State
 from daemon.span import span
+from streams.document import Pause
 
 LOW_SHARE: Final = 0.1
 """Of the disk: with less free somebody should look."""
@@ -38,6 +40,10 @@ DOES: Final = {
 """What a round does in each of its phases, after "round 15"."""
 
 
+ELSEWHERE: Final = frozenset({"memory", "serving", "ingest", "rounds"})
+"""Parts of which a light of their own tells."""
+HELD_UP: Final = frozenset({"full", "pause", "disk"})
+"""What a person should know before all else, though nothing waits for their word: something does not go on."""
 OUTCOMES: Final = {"waiting": "waits", "released": "approved", "dropped": "rejected"}
 """What came of a round, after "round 15", where that is not the state's own name."""
 
@@ -72,7 +78,8 @@ class PersonNeeded:
     """Something that goes on only with a person's word, or that a person should know.
 
     Attributes:
-        kind: round, aside, flood, pause, memory, settings, restart, stream, serving, unknown, labels or disk.
+        kind: round, aside, flood, pause, memory, settings, restart, stream (nothing of it, or all of it paused),
+            unread (a part of it), full, serving, rounds, part, unknown, labels or disk.
         words: a sentence.
         number: of the round, where there is one.
         waits: whether something stands still until somebody decides.
@@ -105,32 +112,61 @@ def how_it_stands(facts: StatusAnswer) -> HowItStands:
         _disk(facts["disk"]),
     )
     needs = tuple(_needs(facts))
-    level = _worst(lights, needs, running=facts["running"])
+    level = _worst(lights, needs, facts)
     return HowItStands(level, f"{_headline(level, facts, lights, needs)}{', '.join(_clauses(facts))}.", lights, needs)
 
 
-def _worst(lights: Sequence[Light], needs: Sequence[PersonNeeded], *, running: bool) -> Level:
+def _worst(lights: Sequence[Light], needs: Sequence[PersonNeeded], facts: StatusAnswer) -> Level:
     if any(light.level is Level.BAD for light in lights):
         return Level.BAD
-    if any(need.waits for need in needs):
+    if _first(needs) is not None:
         return Level.CARE
-    return Level.GOOD if running else Level.IDLE
+    return Level.GOOD if facts["running"] and not _starting(facts) else Level.IDLE
+
+
+def _first(needs: Sequence[PersonNeeded]) -> PersonNeeded | None:
+    """What the sentence begins with: what waits for a person, else what does not go on; None where all goes on."""
+    waiting = (need for need in needs if need.waits)
+    return next(waiting, None) or next((need for need in needs if need.kind in HELD_UP), None)
+
+
+def _starting(facts: StatusAnswer) -> str:
+    """What is done before all of it runs for the first time, a clause; empty once it runs, or something is wrong."""
+    if doing := facts["serving"].get("starting"):
+        return doing
+    return "rounds are got ready" if _state(facts, "rounds") == State.STARTING else ""
+
+
+def _state(facts: StatusAnswer, name: str) -> str:
+    """How a part of the daemon is; empty where there is none."""
+    part = (facts["parts"] or {}).get(name)
+    return "" if part is None else part.get("state") or (State.RUNNING if part["ok"] else State.BROKEN)
+
+
+def _broken(facts: StatusAnswer, name: str) -> str:
+    """Why a part does not work, by its own account; empty while it does, begins, waits or ends."""
+    return (facts["parts"] or {})[name]["detail"] if _state(facts, name) in (State.BROKEN, State.STUCK) else ""
 
 
 def _headline(level: Level, facts: StatusAnswer, lights: Sequence[Light], needs: Sequence[PersonNeeded]) -> str:
     if level is Level.BAD:
         return f"Trouble with {' and '.join(light.name for light in lights if light.level is Level.BAD)}: "
-    if level is Level.CARE:
+    if (first := _first(needs)) is not None:
         # The first clause of it: the rest stands where it is decided on.
-        return f"{next(need.words for need in needs if need.waits).partition(':')[0].rstrip('.')}; "
+        return f"{first.words.partition(': ')[0].rstrip('.')}; "
     if not facts["running"]:
         return "No daemon runs: "
+    if doing := _starting(facts):
+        return f"Starting: {doing}, "
     return "Beginning: " if facts["serving"]["generation"] is None else "Keeping up: "
 
 
 def _clauses(facts: StatusAnswer) -> Iterator[str]:
     generation, progress = facts["serving"]["generation"], facts["round"]
-    yield "no generation serves yet" if generation is None else f"generation {generation} serves"
+    if generation is None:
+        yield "no generation serves yet"
+    else:
+        yield f"generation {generation} {'is to serve' if facts['serving']['ok'] is False else 'serves'}"
     if facts["forgetting"] is not None:
         yield f"forgetting {_nats(facts['forgetting']['figure'])}"
     if progress is None:
@@ -164,14 +200,23 @@ def _stream(ingest: IngestStanding | None, *, running: bool) -> Light:
         return Light("stream", Level.IDLE, "No topics are read" if running else "Not read")
     if ingest["trouble"]:
         return Light("stream", Level.BAD, "Nothing comes", ingest["trouble"])
-    if ingest["reason"]:
-        return Light("stream", Level.CARE, "Paused", ingest["reason"])
-    if (paused := len(ingest["paused"])) > 0:
-        return Light("stream", Level.CARE, f"{paused} {'partition' if paused == 1 else 'partitions'} paused")
+    if (held_up := _held_up(ingest)) is not None:
+        return held_up
     if ingest["lag_records"] is None:
         return Light("stream", Level.IDLE, "Waits for partitions")
     lag = ingest["lag_records"]
     return Light("stream", Level.GOOD, "Caught up" if lag == 0 else f"{lag:,} records behind")
+
+
+def _held_up(ingest: IngestStanding) -> Light | None:
+    """That all of it, or a part, is not read; None where everything is."""
+    if ingest["reason"]:
+        return Light("stream", Level.CARE, "Paused", ingest["reason"])
+    unread = "; ".join(ingest.get("unread", ()))
+    if (paused := len(ingest["paused"])) > 0:
+        words = f"{paused} {'partition' if paused == 1 else 'partitions'} paused"
+        return Light("stream", Level.CARE, words, unread)
+    return Light("stream", Level.CARE, "Not all is read", unread) if unread else None
 
 
 def _memory(memory: MemoryStanding | None, trouble: str) -> Light:
@@ -184,9 +229,11 @@ def _memory(memory: MemoryStanding | None, trouble: str) -> Light:
 
 
 def _round(facts: StatusAnswer) -> Light:
-    progress, part = facts["round"], (facts["parts"] or {}).get("rounds")
-    if part is not None and not part["ok"]:
-        return Light("round", Level.BAD, "Rounds do not run", part["detail"])
+    progress, state = facts["round"], _state(facts, "rounds")
+    if state in (State.BROKEN, State.STUCK, State.WAITING):
+        return Light("round", Level.BAD, "Rounds do not run", (facts["parts"] or {})["rounds"]["detail"])
+    if state == State.STARTING:
+        return Light("round", Level.IDLE, "Starting")
     if progress is not None:
         detail = time_left(progress) or progress.get("waits_for", "")
         return Light("round", Level.GOOD, f"Round {progress['number']} {_does(progress)}", detail)
@@ -210,6 +257,8 @@ def _gate(last: LastRoundStanding | None, facts: StatusAnswer) -> Light:
 
 def _serving(serving: ServingStanding) -> Light:
     generation = serving["generation"]
+    if starting := serving.get("starting"):
+        return Light("serving", Level.IDLE, "Starting", starting)
     if serving["ok"] is False:
         return Light("serving", Level.BAD, "Does not answer", serving["trouble"])
     if generation is None:
@@ -244,16 +293,44 @@ def _needs(facts: StatusAnswer) -> Iterator[PersonNeeded]:
     """What somebody has to decide on first, then what somebody should know."""
     for number in facts["waiting"]:
         yield PersonNeeded("round", f"Round {number} waits for your word: its text is unlike what came before.", number)
-    ingest = facts["ingest"]
-    if ingest is not None and (floods := flooded(ingest["paused"])):
-        yield PersonNeeded("flood", f"A flood of dead letters paused {', '.join(floods)}.")
+    if facts["ingest"] is not None:
+        yield from _of_reading(facts["ingest"])
     if facts["memory_trouble"]:
         yield PersonNeeded("memory", f"The memory cannot be used: {facts['memory_trouble']}")
-    if facts["serving"]["ok"] is False:
-        yield PersonNeeded("serving", f"Serving does not answer: {facts['serving']['trouble']}")
+    elif _round(facts).level is Level.BAD:
+        yield PersonNeeded("rounds", f"Rounds do not run: {_sentence(_round(facts).detail)}")
+    if facts["serving"]["ok"] is False and not facts["serving"].get("starting"):
+        why = facts["serving"]["trouble"] or "the daemon's log says why"
+        yield PersonNeeded("serving", f"Serving does not answer: {_sentence(why)}")
+    for name in facts["parts"] or {}:
+        if name not in ELSEWHERE and (why := _broken(facts, name)):
+            yield PersonNeeded("part", f"A part of the daemon does not work ({name}): {_sentence(why)}")
     if facts["settings_refused"] is not None:
         yield PersonNeeded("settings", "The settings on disk were refused; those before them are in force.")
     yield from _to_know(facts)
+
+
+def _of_reading(ingest: IngestStanding) -> Iterator[PersonNeeded]:
+    """What of the stream does not come, and who mends it."""
+    if floods := flooded(ingest["paused"]):
+        yield PersonNeeded("flood", f"A flood of dead letters paused {', '.join(floods)}.")
+    if ingest["trouble"]:
+        yield PersonNeeded("stream", f"Nothing of the stream comes: {_sentence(ingest['trouble'])}")
+    if ingest["reason"]:
+        # A round makes room in the memory by itself; what else stands in the way, somebody has to remove.
+        by_itself = Pause.MEMORY_FULL in ingest["paused"].values()
+        kind = "full" if by_itself else "stream"
+        yield PersonNeeded(kind, f"Reading is paused: {_sentence(ingest['reason'])}", waits=not by_itself)
+    unread = ingest.get("unread", [])
+    for sentence in unread:
+        yield PersonNeeded("unread", _sentence(sentence[:1].upper() + sentence[1:]))
+    away = [name for name, why in ingest["paused"].items() if why == Pause.SCHEMA_REGISTRY_AWAY]
+    if away and not unread:
+        yield PersonNeeded("unread", f"Partitions wait for their schemas: {', '.join(away)}.")
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
 def _to_know(facts: StatusAnswer) -> Iterator[PersonNeeded]:
@@ -276,7 +353,8 @@ def _to_know(facts: StatusAnswer) -> Iterator[PersonNeeded]:
             "labels", f"{len(facts['waiting_labels'])} labels wait that what serves cannot answer.", waits=False
         )
     if facts["disk"] is not None and is_low(facts["disk"]):
-        yield PersonNeeded("disk", "The disk is nearly full.", waits=False)
+        full = not facts["disk"]["free_bytes"]
+        yield PersonNeeded("disk", "The disk is full." if full else "The disk is nearly full.", waits=full)
 
 
 def forgetting_words(forgotten: ForgettingStanding | None) -> str:

@@ -17,11 +17,12 @@ from daemon.control.answers.streams import (
     StreamsAnswer,
 )
 from daemon.control.facts import kept
+from daemon.control.views import IngestView
 from daemon.ingestion.arrivals import ArrivedSoFar, ArrivedSum, Lately, OfTopic
 from memory.samples.offsets import TopicPosition
 from memory.store import Store
 from streams.chats import split
-from streams.document import DeadLetter, Document
+from streams.document import DeadLetter, Document, partition_name
 
 if TYPE_CHECKING:
     # With it comes Kafka's client, which a store that is asked does without.
@@ -34,6 +35,23 @@ TEXT_SHOWN: Final = 2_000
 KEY_SHOWN: Final = 200
 HEADERS_SHOWN: Final = 20
 REASON: Final = "dead_letters:"
+
+
+def ingest_standing(ingest: IngestView, broken: str) -> IngestStanding:
+    """How a running daemon reads.
+
+    Args:
+        broken: why its loop does not turn; empty while it does.
+    """
+    lag, paused = ingest.lag(), ingest.paused_partitions()
+    return {
+        "lag_records": sum(lag.values()) if lag else None,
+        "lag_by_partition": {partition_name(partition): records for partition, records in lag.items()},
+        "paused": {partition_name(partition): why for partition, why in paused.items()},
+        "reason": ingest.paused,
+        "trouble": ingest.trouble or broken,
+        "unread": list(ingest.unread),
+    }
 
 
 def streams_answer(store: Store, reading: IngestStanding | None, arrived: ArrivedSoFar | None) -> StreamsAnswer:

@@ -1,6 +1,6 @@
 """What the control sees of the running daemon's parts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,6 +24,10 @@ class IngestView(Protocol):
     @property
     def trouble(self) -> str:
         """Why nothing can come; empty while all is well."""
+
+    @property
+    def unread(self) -> Sequence[str]:
+        """What is not read though the rest is, and what to do, a sentence each."""
 
     def lag(self) -> Mapping[Partition, int]:
         """Records in each partition that are not yet read; empty while that is not known."""

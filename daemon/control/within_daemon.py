@@ -41,7 +41,7 @@ from daemon.control.comparing import ComparingControl
 from daemon.control.facts import explained, people
 from daemon.control.facts.status import status_without_store
 from daemon.control.serving_facts import latency_answer
-from daemon.control.streams_facts import peek_answer, streams_answer
+from daemon.control.streams_facts import ingest_standing, peek_answer, streams_answer
 from daemon.control.views import Views
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion.peek import Peeks
@@ -133,11 +133,12 @@ class LiveControl(ComparingControl):
     @override
     def readiness(self) -> ReadinessAnswer:
         parts: dict[str, PartStanding] = {
-            health.name: {"ok": health.ok, "detail": _detail(health)} for health in self._views.parts()
+            health.name: {"ok": health.ok, "detail": _detail(health), "state": _state(health)}
+            for health in self._views.parts()
         }
         if problem := self._views.problem():
             # No part of the process, and no reason to restart it: only the readiness tells.
-            parts["serving_generation"] = {"ok": False, "detail": problem}
+            parts["serving_generation"] = {"ok": False, "detail": problem, "state": State.BROKEN}
         return {"ready": all(part["ok"] for part in parts.values()), "parts": parts}
 
     @override
@@ -299,12 +300,13 @@ class LiveControl(ComparingControl):
         if self._views.serving is None:
             return standing
         status = self._views.serving()
-        troubles = [_detail(health) for health in self._views.parts() if health.name == "serving" and not health.ok]
+        troubles = [health for health in self._views.parts() if health.name == "serving" and not health.ok]
         return standing | {
             "answering": status.generation,
             "address": self._views.serving_address,
             "ok": status.generation is not None and status.healthy and not troubles,
-            "trouble": "".join(troubles),
+            "trouble": "".join(_detail(health) for health in troubles if not health.begins),
+            "starting": "".join(_detail(health) for health in troubles if health.begins),
         }
 
     @override
@@ -361,17 +363,11 @@ class LiveControl(ComparingControl):
         return ends if pause is None else f"{ends}, and then {paused_sentence(pause.reason)}"
 
     def _ingest(self) -> IngestStanding | None:
-        ingest = self._views.ingest
-        if ingest is None:
+        if self._views.ingest is None:
             return None
-        lag, paused = ingest.lag(), ingest.paused_partitions()
-        return {
-            "lag_records": sum(lag.values()) if lag else None,
-            "lag_by_partition": {document.partition_name(partition): records for partition, records in lag.items()},
-            "paused": {document.partition_name(partition): why for partition, why in paused.items()},
-            "reason": ingest.paused,
-            "trouble": ingest.trouble,
-        }
+        parts = (health for health in self._views.parts() if health.name == "ingest")
+        broken = (_detail(health) for health in parts if _state(health) in (State.BROKEN, State.STUCK))
+        return ingest_standing(self._views.ingest, next(broken, ""))
 
 
 def _work(work: PhaseWork) -> PhaseStanding:
@@ -389,3 +385,7 @@ def _list_names(names: Sequence[str]) -> str:
 
 def _detail(health: Health) -> str:
     return health.detail or health.state.value
+
+
+def _state(health: Health) -> State:
+    return State.BROKEN if health.state is State.STARTING and not health.begins else health.state

@@ -104,7 +104,7 @@ class StoreControl(StoreLooks):
 
     @override
     def readiness(self) -> ReadinessAnswer:
-        return {"ready": False, "parts": {"daemon": {"ok": False, "detail": self._no_daemon()}}}
+        return {"ready": False, "parts": {"daemon": {"ok": False, "detail": self._no_daemon(), "state": "stopped"}}}
 
     @override
     def settings(self) -> SettingsAnswer:

@@ -161,6 +161,12 @@ class Ingest:
         source = self._source
         return "" if source is None else source.trouble
 
+    @property
+    def unread(self) -> list[str]:
+        """What is not read though the rest is, and what to do, a sentence each."""
+        source = self._source
+        return [] if source is None or source.trouble else _unread(source)
+
     def paused_partitions(self) -> Mapping[Partition, str]:
         """Partitions that are paused by themselves, and why."""
         source = self._source
@@ -216,11 +222,7 @@ class Ingest:
             settling = now - self._assigned_at <= REBALANCE_SECONDS
             part.says(State.RUNNING if settling else State.WAITING, NO_PARTITIONS)
         else:
-            missing = source.missing_topics()
-            sentences = [f"{', '.join(missing)} cannot be read: there is no such topic"] if missing else []
-            sentences += _unanswered_sentences(source.unanswered())
-            sentences += [flood_sentence(floods)] if floods else []
-            sentences += [source.schemas_missing] if source.schemas_missing else []
+            sentences = [*_unread(source), *([flood_sentence(floods)] if floods else [])]
             part.says(State.WAITING if len(unread) == len(lags) else State.RUNNING, "; ".join(sentences))
 
     def _pause_while_full(self, source: Source) -> None:
@@ -264,6 +266,14 @@ class Ingest:
                 "memory.quarantine_rows or memory.quarantine_bytes",
             )
             self._evicted, self._evictions_told_at = 0, now
+
+
+def _unread(source: Source) -> list[str]:
+    """Of topics and partitions that are not read though the others are; a flood is told of where it is decided on."""
+    missing = source.missing_topics()
+    sentences = [f"{', '.join(missing)} cannot be read: there is no such topic"] if missing else []
+    sentences += _unanswered_sentences(source.unanswered())
+    return sentences + ([source.schemas_missing] if source.schemas_missing else [])
 
 
 def _unanswered_sentences(unanswered: Mapping[tuple[str, int], str]) -> list[str]:

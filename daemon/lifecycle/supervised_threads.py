@@ -55,6 +55,11 @@ class Health:
         """Whether readiness may say yes on this part's account."""
         return self.state is State.RUNNING
 
+    @property
+    def begins(self) -> bool:
+        """Whether it has not run yet, and nothing went wrong so far: no trouble, only a matter of time."""
+        return self.state is State.STARTING and not self.failures
+
 
 class Part:
     """One long-lived loop in a thread of its own.

@@ -229,9 +229,10 @@ class ServingProcess:
             message = error.get("message") if isinstance(error, dict) else error
             return part.says(State.BROKEN, f"the serving process refuses the daemon: {message}")
         if self._status.generation is None and self._status.facts:
-            problem = self._status.facts.get("problem")
-            why = f": {problem}" if problem else ""
-            return part.says(State.STARTING, f"the serving process has loaded no generation yet{why}")
+            if problem := self._status.facts.get("problem"):
+                # It tries again by itself; that it begins is no longer all there is to say.
+                return part.says(State.BROKEN, f"the serving process has loaded no generation yet: {problem}")
+            return part.says(State.STARTING, "the serving process has loaded no generation yet")
         return part.says(State.RUNNING)
 
     def _ask(self) -> dict[str, Any] | None:

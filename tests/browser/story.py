@@ -7,7 +7,7 @@ import random
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -192,6 +192,7 @@ class StoryIngest:
     """What the ingest loop shows."""
 
     trouble = paused = ""
+    unread: Sequence[str] = ()
 
     def __init__(self, clock: "StoryClock") -> None:
         self.flooded: dict[Partition, str] = {}

@@ -191,6 +191,8 @@ def _serving(serving: ServingStanding) -> str | Text:
     # Loading and warming a large model takes minutes, in which the one before goes on answering.
     if serving.get("answering") not in (None, serving["generation"]):
         return Text(f"{line}; still answering from {serving['answering']}", "yellow")
+    if starting := serving.get("starting"):
+        return f"{line}; starting: {starting}"
     if serving.get("ok") is False:
         return Text(f"{line}; {serving.get('trouble') or 'the serving process does not answer'}", "red")
     return line
@@ -239,6 +241,7 @@ def _ingest(ingest: IngestStanding) -> str | Text:
         sentences.append(f"paused: {ingest['reason']}")
     else:
         sentences += [f"{name} paused: {why}" for name, why in paused.items() if name not in floods]
+    sentences += ingest.get("unread", [])
     return sentences[0] if len(sentences) == 1 and lag is not None else Text("; ".join(sentences), "yellow")
 
 
@@ -252,7 +255,9 @@ def _behind(lag: int | None, trouble: str) -> str:
 def _parts(parts: Mapping[str, PartStanding]) -> Text:
     text = Text()
     for name, part in parts.items():
-        text.append("✓ " if part["ok"] else "✗ ", "green" if part["ok"] else "red")
+        begins = part.get("state") == State.STARTING
+        mark, style = ("✓ ", "green") if part["ok"] else ("… ", "yellow") if begins else ("✗ ", "red")
+        text.append(mark, style)
         detail = part.get("detail", "")
         text.append(f"{name}  " if part["ok"] and detail == State.RUNNING else f"{name} ({detail})  ")
     return text

@@ -22,6 +22,8 @@ def print_streams(facts: StreamsAnswer, *, now: float | None = None) -> None:
         console.print("Nothing is read here now: no topics are set, or no daemon runs.")
     elif trouble := reading["trouble"] or reading["reason"]:
         console.print(escape(f"Reading stands still: {inline(trouble)}"), style="yellow")
+    for sentence in () if reading is None else reading.get("unread", ()):
+        console.print(escape(inline(sentence)), style="yellow")
     if facts["partitions"]:
         _print_partitions(facts["partitions"])
     if facts["since"] is not None:

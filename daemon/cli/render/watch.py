@@ -20,6 +20,11 @@ MARKS: Final = {Level.GOOD: "●", Level.IDLE: "○", Level.CARE: "▲", Level.B
 COMMANDS: Final = {
     "round": "riverkeep explain round {number}",
     "flood": "riverkeep memory dead-letters",
+    "stream": "riverkeep doctor",
+    "unread": "riverkeep streams",
+    "full": "riverkeep memory",
+    "rounds": "riverkeep status",
+    "part": "riverkeep status",
     "memory": "riverkeep doctor",
     "serving": "riverkeep status",
     "settings": "riverkeep check",
@@ -90,4 +95,6 @@ def short_of(facts: StatusAnswer) -> tuple[Any, ...]:
     stands, current = how_it_stands(facts), facts["round"]
     phase = None if current is None else (current["number"], current["phase"])
     lights = tuple((light.name, light.level) for light in stands.lights)
-    return (stands.level, lights, stands.needs, phase, facts["serving"]["generation"], facts["serving"]["answering"])
+    # By what they are, not by their words: for how long something has been away changes with every look.
+    needs = tuple((need.kind, need.number, need.waits) for need in stands.needs)
+    return (stands.level, lights, needs, phase, facts["serving"]["generation"], facts["serving"]["answering"])

@@ -13,10 +13,13 @@ class PartStanding(TypedDict):
     Attributes:
         ok: whether it works; a part that backs off does not.
         detail: what it does, or why it does not work.
+        state: starting, running, waiting, broken, stuck or stopped. What is begun again after it broke is broken until
+            it runs.
     """
 
     ok: bool
     detail: str
+    state: str
 
 
 class HealthAnswer(TypedDict):
@@ -46,7 +49,8 @@ class ServingStanding(TypedDict):
         answering: the generation that the serving process answers from.
         address: where it answers, `http://host:port`.
         ok: None where no serving process runs beside this daemon, or none is known of.
-        trouble: why it is not ok; empty otherwise.
+        trouble: why it is not ok; empty otherwise, and while it starts.
+        starting: what the serving process does before it answers for the first time; empty once it does, or failed.
     """
 
     generation: int | None
@@ -55,6 +59,7 @@ class ServingStanding(TypedDict):
     address: str | None
     ok: bool | None
     trouble: str
+    starting: str
 
 
 class PhaseStanding(TypedDict):
@@ -145,7 +150,9 @@ class IngestStanding(TypedDict):
         lag_by_partition: the same of each, as `topic/number`; empty while that is not known.
         paused: partitions that are paused by themselves, and why.
         reason: why all of it pauses; empty while it does not.
-        trouble: why nothing can come; empty while all is well.
+        trouble: why nothing can come, or the loop that reads does not turn; empty while all is well.
+        unread: what is not read though the rest is, and what to do, a sentence each: topics that are not there,
+            partitions without a leader, or whose schemas nobody tells.
     """
 
     lag_records: int | None
@@ -153,6 +160,7 @@ class IngestStanding(TypedDict):
     paused: dict[str, str]
     reason: str
     trouble: str
+    unread: list[str]
 
 
 class ForgettingStanding(TypedDict):

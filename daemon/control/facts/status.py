@@ -118,6 +118,7 @@ def _serving(generation: int | None, erased_text: str | None) -> ServingStanding
         "address": None,
         "ok": None,
         "trouble": "",
+        "starting": "",
     }
 
 

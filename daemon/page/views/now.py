@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.control.answers.rounds import RoundLine
-from daemon.control.answers.status import StatusAnswer
-from daemon.control.how_it_stands import HowItStands, PersonNeeded, forgetting_words, how_it_stands
+from daemon.control.answers.status import PartStanding, StatusAnswer
+from daemon.control.how_it_stands import HowItStands, Level, PersonNeeded, forgetting_words, how_it_stands
+from daemon.lifecycle.supervised_threads import State
 from daemon.page.views.rounds import RoundInProgress, RoundRow, round_in_progress, round_row
 
 LATEST: Final = 6
@@ -15,8 +16,12 @@ PLACES: Final[Mapping[str, str]] = {
     "flood": "/needs#floods",
     "pause": "/needs#pause",
     "aside": "/needs#aside",
+    "unread": "/streams",
+    "stream": "/streams",
+    "full": "/memory",
+    "serving": "/serving",
 }
-"""Where a person decides on what needs one."""
+"""Where a person decides on what needs one, or looks at it."""
 EVIDENCE: Final = {
     "anchor": "held-out documents of the anchor",
     "newest": "held-out documents of new text",
@@ -26,11 +31,16 @@ EVIDENCE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NeedLink:
-    """What needs a person, and where it is decided on; empty where that is not on the page."""
+    """What needs a person, and where it is decided on or looked at; empty where that is not on the page."""
 
     words: str
     waits: bool
     href: str
+
+    @property
+    def is_decided_there(self) -> bool:
+        """Whether there is something to press there, not only something to read."""
+        return self.href.startswith("/needs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,15 @@ class Enough:
     def lacks(self) -> bool:
         """Whether a round that begins by itself waits for more."""
         return self.found < self.needed
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPart:
+    """A part of the daemon; `detail` is empty where there is nothing to say but that it runs."""
+
+    name: str
+    level: Level
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +88,7 @@ class NowView:
     version: str
     state_dir: str
     since: float | None
-    parts: tuple[tuple[str, bool, str], ...]
+    parts: tuple[ShownPart, ...]
     may_ask: bool
     is_paused: bool
 
@@ -92,10 +111,16 @@ def now_view(facts: StatusAnswer, rounds: Sequence[RoundLine]) -> NowView:
         version=facts["version"],
         state_dir=facts["state_dir"],
         since=facts["started_at"],
-        parts=tuple((name, part["ok"], part["detail"]) for name, part in (facts["parts"] or {}).items()),
+        parts=tuple(_part(name, part) for name, part in (facts["parts"] or {}).items()),
         may_ask=facts["running"] and bool(facts["memory"] and facts["memory"]["fresh_samples"]),
         is_paused=facts["rounds_paused"] is not None,
     )
+
+
+def _part(name: str, part: PartStanding) -> ShownPart:
+    begins = part["state"] in (State.STARTING, State.STOPPED)
+    level = Level.GOOD if part["ok"] else Level.IDLE if begins else Level.BAD
+    return ShownPart(name, level, "" if part["detail"] == State.RUNNING else part["detail"])
 
 
 def pointer(need: PersonNeeded) -> NeedLink:

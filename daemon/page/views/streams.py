@@ -69,6 +69,7 @@ class StreamsView:
 
     Attributes:
         trouble: why nothing comes, or all of it pauses; empty while all is well.
+        unread: what is not read though the rest is, a sentence each.
         lag: of all partitions together; None while that is not known.
         since: when counting began, unix seconds; None where nothing is counted.
         came: since then.
@@ -83,6 +84,7 @@ class StreamsView:
 
     is_read: bool
     trouble: str
+    unread: tuple[str, ...]
     lag: int | None
     since: float | None
     came: ArrivedAmount | None
@@ -115,6 +117,7 @@ def streams_view(answer: StreamsAnswer, memory: MemoryAnswer) -> StreamsView:
     return StreamsView(
         is_read=reading is not None,
         trouble="" if reading is None else reading["trouble"] or reading["reason"],
+        unread=() if reading is None else tuple(reading["unread"]),
         lag=None if reading is None else reading["lag_records"],
         since=answer["since"],
         came=answer["since_start"],

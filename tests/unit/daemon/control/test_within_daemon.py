@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from daemon.control.within_daemon import LiveControl
 from daemon.errors import UnknownThing
 from daemon.ingestion.arrivals import ArrivalCounter, ArrivedSoFar
 from daemon.lifecycle.supervised_threads import Health, State
+from daemon.processes.serving_process import ServingStatus
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger
 from streams.document import Batch, Document, Partition
@@ -32,6 +33,7 @@ class Reading:
     """What the ingest loop shows."""
 
     paused = trouble = ""
+    unread: Sequence[str] = ()
 
     def __init__(self, lag: dict[Partition, int]) -> None:
         self._lag = lag
@@ -61,13 +63,14 @@ def live_control(
     patient: Callable[[], AbstractContextManager[None]] = nullcontext,
     *,
     compared: ComparisonDesk | None = None,
+    serving: Callable[[], ServingStatus] | None = None,
 ) -> LiveControl:
     """The control of a daemon that has this part, and whose settings file says more than is in force."""
     views = Views(
         parts=lambda: (part,),
         patient=patient,
         ingest=ingest,
-        serving=None,
+        serving=serving,
         serving_address=None,
         next_round=lambda: "",
         problem=lambda: "",
@@ -104,6 +107,48 @@ def test_only_a_stuck_part_that_is_vital_asks_for_a_restart(tmp_path: Path, part
         control = live_control(here, part)
         assert control.health()["healthy"] is healthy
         assert control.readiness()["ready"] is (part.state is State.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("part", "starting", "state"),
+    [
+        (Health("serving", State.STARTING, "it loads"), "it loads", "starting"),
+        (Health("serving", State.STARTING, "it ended (begun again, it loads)", failures=1), "", "broken"),
+        (Health("serving", State.BROKEN, "it has loaded no generation yet: no such file"), "", "broken"),
+    ],
+    ids=["begins", "begins again", "cannot load"],
+)
+def test_serving_that_begins_is_no_trouble_until_it_fails(
+    tmp_path: Path, part: Health, starting: str, state: str
+) -> None:
+    """Loading a large model takes minutes at every start; what failed before is trouble while it is tried again."""
+    with world(tmp_path) as here:
+        control = live_control(here, part, serving=ServingStatus)
+        standing = control.status()["serving"]
+        assert standing["ok"] is False
+        assert standing["starting"] == starting
+        assert standing["trouble"] == ("" if starting else part.detail)
+        assert control.readiness()["parts"]["serving"] == {"ok": False, "detail": part.detail, "state": state}
+
+
+def test_a_loop_that_cannot_read_is_trouble_with_the_stream(tmp_path: Path) -> None:
+    """Without a source it knows of no partition, which looks like waiting for one."""
+    broken = Health("ingest", State.BROKEN, "the store has no room")
+    with world(tmp_path) as here:
+        ingest = live_control(here, broken, ingest=Reading({})).status()["ingest"]
+        assert ingest is not None
+        assert ingest["trouble"] == "the store has no room"
+
+
+def test_what_of_the_stream_is_not_read_is_told(tmp_path: Path) -> None:
+    """Where the others are read there is no trouble, and the topic is missing all the same."""
+    reading = Reading({Partition("articles", 0): 0})
+    reading.unread = ["nwes cannot be read: there is no such topic"]
+    with world(tmp_path) as here:
+        control = live_control(here, ingest=reading)
+        for standing in (control.status()["ingest"], control.streams()["reading"]):
+            assert standing is not None
+            assert (standing["trouble"], standing["unread"]) == ("", reading.unread)
 
 
 def test_without_a_partition_there_is_no_lag(tmp_path: Path) -> None:

@@ -236,9 +236,10 @@ def test_a_topic_that_does_not_exist_shows_beside_those_that_do() -> None:
     """The part runs, and says what it cannot read."""
     recorder = Recorder([])
     recorder.missing = ("nwes",)
-    with running(recorder) as (_, part):
+    with running(recorder) as (ingest, part):
         wait_until(lambda: "nwes cannot be read" in part.health().detail)
         assert part.health().ok
+        assert ingest.unread == ["nwes cannot be read: there is no such topic"]
         recorder.missing = ()
         wait_until(lambda: not part.health().detail)
 
@@ -249,8 +250,9 @@ def test_a_partition_whose_place_no_broker_tells_shows(read: dict[Partition, int
     recorder = Recorder([])
     recorder.read = read
     recorder.silent = {("news", 3): "timed out", ("news", 4): "timed out"}
-    with running(recorder) as (_, part):
+    with running(recorder) as (ingest, part):
         wait_until(lambda: "news/3 and 1 more cannot be read" in part.health().detail)
+        assert [sentence.partition(", as")[0] for sentence in ingest.unread] == ["news/3 and 1 more cannot be read"]
         assert "(timed out)" in part.health().detail
         assert part.health().ok == bool(read)
         recorder.silent = {}

@@ -85,6 +85,27 @@ def test_the_first_page_says_what_the_status_says(ground: Ground, reader: Browse
     assert f'<span class="badge">{waiting}<' in text
 
 
+def test_the_first_page_says_what_a_part_says_that_works(
+    ground: Ground, reader: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A topic that is missing beside others that come; and what begins is not shown as broken."""
+    told = {
+        "ingest": {"ok": True, "detail": "<b>nwes</b> cannot be read", "state": "running"},
+        "serving": {"ok": False, "detail": "it loads", "state": "starting"},
+        "rounds": {"ok": True, "detail": "running", "state": "running"},
+    }
+    status = ground.control.status() | {"parts": told}
+    monkeypatch.setattr(type(ground.control), "status", lambda _: status)
+    text = reader.get("/").text
+    parts = re.findall(r'<span class="part"><span class="dot (\w+)"[^>]*></span>(.*?)</span> ', text)
+    assert [level for level, _ in parts] == ["good", "idle", "good"]
+    assert [re.sub("<[^>]*>", "", words) for _, words in parts] == [
+        "ingest (&lt;b&gt;nwes&lt;/b&gt; cannot be read)",
+        "serving (it loads)",
+        "rounds",
+    ]
+
+
 def test_a_round_shows_each_criterion_of_its_verdict(ground: Ground, reader: Browser) -> None:
     """With figure, bound, limits and the word on it."""
     answer, text = ground.control.round(1), reader.get("/rounds/1").text

@@ -37,13 +37,14 @@ def test_the_page_says_what_the_operation_says(
     ground: Ground, reader: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rates by how long the window is, forms, reasons, compression; and what names there are is text."""
-    reading = {"lag_records": 12, "lag_by_partition": {"news/0": 12, "<b>odd</b>/3": 0}, "paused": {}}
-    reading |= {"reason": "", "trouble": ""}
+    reading = {"lag_records": 12, "lag_by_partition": {"news/0": 12, "<b>odd</b>/3": 0}, "paused": {}, "unread": []}
+    reading |= {"reason": "", "trouble": "", "unread": ["<b>nwes</b> cannot be read: there is no such topic"]}
     answer = streams_answer(ground.here.store, reading, counted().so_far())  # type: ignore[arg-type]  # by hand
     monkeypatch.setattr(type(ground.control), "streams", lambda _: answer)
     page = unescape(reader.get("/streams").text)
     for words in (
         "12 records behind",
+        "<b>nwes</b> cannot be read: there is no such topic.",
         "591 documents, 10 dead letters, 30,007 bytes",
         "561 fresh, 30 duplicates, 10 dead letters",
         '<td>JSON with messages of a chat</td><td class="n">90</td><td class="n">0</td><td class="n">15.0%</td>',
@@ -53,7 +54,8 @@ def test_the_page_says_what_the_operation_says(
         "Avro, by the schema registry",
     ):
         assert words in page, words
-    assert "<b>odd" not in reader.get("/streams").text
+    for written in ("<b>odd", "<b>nwes"):
+        assert written not in reader.get("/streams").text
     assert answer["minute"] is not None
     assert f"{591 / answer['minute']['seconds']:.2g}/s" in page or f"{591 / answer['minute']['seconds']:,.0f}/s" in page
     assert reader.get("/streams?format=json").json() == answer
