@@ -30,6 +30,7 @@ class Evidence:
         best_answers: of a classifier by measure, `accuracy` and `f1`, and by slice, the same of the best by it.
         candidates: those whose scores are complete.
         rejected: the other candidates, with the reason.
+        stopped: those of them that were scored no further, as they could not pass.
     """
 
     slices: Mapping[str, SliceScores]
@@ -37,6 +38,7 @@ class Evidence:
     candidates: tuple[str, ...]
     rejected: Mapping[str, str]
     best_answers: Mapping[str, Mapping[str, Scores]]
+    stopped: tuple[str, ...] = ()
 
     @property
     def parent_is_base(self) -> bool:
@@ -49,6 +51,10 @@ class Evidence:
             score.id: score for member in group.members for score in self._on(member.name, model) if score.tokens > 0
         }
         return tuple(scores[id_] for id_ in sorted(scores))
+
+    def scored(self, candidate: str) -> frozenset[str]:
+        """The slices that a candidate has scores on."""
+        return frozenset(name for name, scores in self.slices.items() if candidate in scores.candidates)
 
     def mean_over_slices(self, candidate: str) -> float:
         """The candidate's loss, each slice weighing the same, in nats; slices without tokens left out."""
@@ -98,17 +104,25 @@ def gather(report: Report, slices: Sequence[HeldOut], known: KnownScores, minimu
     for each in slices:
         _check_references(report, each)
     # A damaged candidate is left out, a damaged reference ends it all: without one nobody can be judged.
-    rejected = {name: reason for name in report.candidates if (reason := _flaw(report, slices, name))}
+    stopped = {each.candidate: f"candidate {each.candidate} was scored no further" for each in report.stopped}
+    flaws = {name: stopped.get(name) or _flaw(report, slices, name) for name in report.candidates}
+    rejected = {name: reason for name, reason in flaws.items() if reason}
     if not report.candidates:
         raise InsufficientEvidence("the report has no candidates")
     best = {each.name: _best(each, report.slices[each.name], known, minimum) for each in slices}
     good = tuple(name for name in report.candidates if name not in rejected)
+    # What was scored of it may be damaged too, and then tells nothing.
+    told = tuple(name for name in stopped if (on := _scored_on(report, slices, name)) and not _flaw(report, on, name))
     measures = ANSWER_MEASURES if report.kind == "classifier" else {}
     best_answers = {
         measure: {each.name: _best_answers(each, report.slices[each.name], known, minimum, figure) for each in slices}
         for measure, figure in measures.items()
     }
-    return Evidence(report.slices, best, good, rejected, best_answers)
+    return Evidence(report.slices, best, good, rejected, best_answers, told)
+
+
+def _scored_on(report: Report, slices: Sequence[HeldOut], candidate: str) -> list[HeldOut]:
+    return [drawn for drawn in slices if candidate in report.slices[drawn.name].candidates]
 
 
 def _check_references(report: Report, drawn: HeldOut) -> None:

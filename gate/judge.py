@@ -27,6 +27,8 @@ from zlib import crc32
 
 from checkpoints.kinds import KINDS, ModelKind
 from gate.best_so_far import KnownScores, lacking
+from gate.checks.check import ALL_TEXT, FIGURES, OF_TEXT, Check, unit_of
+from gate.checks.proven_harm import stopped_scoring
 from gate.choice import best_candidate, pairwise
 from gate.evidence import Evidence, gather
 from gate.held_out import Group, Groups, HeldOut, InsufficientEvidence, group_slices, needs
@@ -41,16 +43,11 @@ from gate.statistics.bootstrap import Interval, Resampling, interval
 from gate.statistics.joint_levels import joint_level
 from gate.statistics.power import keys_to_prove
 from gate.verdict import (
-    ALL_TEXT,
-    FIGURES,
-    OF_TEXT,
-    Check,
     Verdict,
     accepted,
     evidence_wanted,
     not_judgeable,
     refused,
-    unit_of,
     unproven,
     with_bounds_not_held,
     with_what_is_new,
@@ -110,6 +107,7 @@ def judge(
         verdict = with_bounds_not_held(verdict, lacked)
     # Beside those of the candidate, which decide: how near to a wait the text came.
     verdict = with_broken(replace(verdict, checks=(*of_text, *verdict.checks), too_few=few, look=look), report)
+    verdict = replace(verdict, stopped=stopped_scoring(report, slices, settings))
     return with_what_is_new(verdict, *_what_is_new(report, bounds))
 
 
@@ -156,7 +154,9 @@ def _judge_candidates(
     guard: GuardedSkills,
 ) -> Verdict:
     if not evidence.candidates:
-        return unproven(evidence.rejected[min(evidence.rejected)])
+        # One that should have been scored whole, rather than one that was scored no further.
+        stopped = {each.candidate for each in report.stopped}
+        return unproven(evidence.rejected[min(evidence.rejected, key=lambda name: (name in stopped, name))])
     groups, undiluted = _grouped(evidence, slices, settings)
     questions = Questions(evidence, report.kind, settings).ask(groups, undiluted)
     questions += ask_about_skills(report, guard, evidence.candidates)
@@ -204,7 +204,7 @@ def _grouped(evidence: Evidence, slices: Sequence[HeldOut], settings: GateSettin
     plain = group_slices(slices, least)
 
     def enough(kind: str) -> int:
-        spread = spread_of(evidence, [each for each in slices if each.kind == kind])
+        spread = spread_of(evidence, [each for each in slices if each.kind == kind], slices)
         return keys_to_prove(settings.max_rise_parent, spread, settings.confidence)
 
     groups = group_slices(slices, least, enough=enough("period"), enough_new=enough("newest"))

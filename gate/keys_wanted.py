@@ -8,7 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from checkpoints.card import ModelKind
-from gate.verdict import BY_PROOF, MAJORITY, MOST_MORE, Check, times_more
+from gate.checks.check import BY_PROOF, MAJORITY, Check
+from gate.verdict import MOST_MORE, times_more
 
 AT_FIRST: Final[dict[ModelKind, float]] = {"causal-lm": 1.5, "seq2seq": 1.5, "masked-lm": 1.5, "classifier": 4.0}
 """Times `minimum_documents` that a slice needs before any verdict tells.

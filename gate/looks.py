@@ -18,9 +18,10 @@ from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Final
 
+from gate.checks.check import MAJORITY
 from gate.held_out import HeldOut
 from gate.settings import GateSettings
-from gate.verdict import MAJORITY, Verdict
+from gate.verdict import Verdict
 
 LOOKS: Final = 3
 """How often the same candidates are judged at most."""

@@ -11,8 +11,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gate import scores
+from gate.checks.check import ALL_TEXT, OF_TEXT
 from gate.ledger_reading import read_ledger
-from gate.verdict import ALL_TEXT, OF_TEXT
 from memory.ledger.records import Generation, ScoreRow, Standing
 from memory.ledger.skills.skill_scores import SkillRow
 from memory.ledger.states import RoundState

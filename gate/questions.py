@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from gate.best_so_far import ENOUGH_OF
+from gate.checks.check import ALONE, MAJORITY, OF_SKILL, PROPORTION
 from gate.evidence import BEST_BY, Evidence, Scores, always_the_most_frequent
 from gate.held_out import LABELS_TO_TELL, Group, Groups, HeldOut, InsufficientEvidence, Need, members_of
 from gate.keys import KeyOf, keys_among
@@ -20,7 +21,6 @@ from gate.statistics.comparisons import (
     sum_of,
 )
 from gate.statistics.power import spread_within
-from gate.verdict import ALONE, MAJORITY, OF_SKILL, PROPORTION
 
 PARENT: Final = "parent"
 HARM_ALLOWANCE: Final = 0.01
@@ -222,19 +222,34 @@ class Questions:
         return ours
 
 
-def spread_of(evidence: Evidence, slices: Iterable[HeldOut]) -> float:
+def spread_of(evidence: Evidence, slices: Iterable[HeldOut], every: Iterable[HeldOut]) -> float:
     """How much the losses of the candidate that moved most differ from the parent's, from key to key within slices.
 
-    In nats; 0 where no slice has two keys.
+    One that was scored no further counts as if it had moved here as much more than the others as it did where it was
+    scored: how slices are joined is not to hang on where scoring ended.
+
+    Args:
+        evidence: of the round.
+        slices: the ones that are meant.
+        every: all that were drawn.
+
+    Returns:
+        In nats; 0 where no slice has two keys.
     """
-    groups = [Group(each.name, each.kind, (each,)) for each in slices]
-    parent = [evidence.of(group, "parent") for group in groups]
+    wanted, drawn = list(slices), list(every)
 
-    def of_candidate(name: str) -> float:
-        pairs = zip(groups, parent, strict=True)
-        return spread_within(nll_difference(evidence.of(group, name), theirs, group.key_of) for group, theirs in pairs)
+    def of_candidate(name: str, on: Iterable[HeldOut]) -> float:
+        groups = [Group(each.name, each.kind, (each,)) for each in on]
+        pairs = [(evidence.of(group, name), evidence.of(group, PARENT), group.key_of) for group in groups]
+        return spread_within(nll_difference(*pair) for pair in pairs)
 
-    return max(map(of_candidate, evidence.candidates))
+    def times_as_much(name: str) -> float:
+        scored = [each for each in drawn if each.name in evidence.scored(name)]
+        others = max(of_candidate(other, scored) for other in evidence.candidates)
+        return of_candidate(name, scored) / others if others else 1.0
+
+    farther = max(map(times_as_much, evidence.stopped), default=1.0)
+    return max(of_candidate(name, wanted) for name in evidence.candidates) * max(1.0, farther)
 
 
 def _together(groups: Sequence[Group]) -> Group:

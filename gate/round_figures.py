@@ -89,7 +89,9 @@ def read_figures(report: Report, candidate: str | None) -> RoundFigures:
         report: the learner's.
         candidate: that the gate accepted, or that came nearest; None where none was judged.
     """
-    flips = {name: scores.flips(report, name) for name in report.candidates}
+    # Of one that was scored no further, a few of its documents would pass for all.
+    stopped = {each.candidate for each in report.stopped}
+    flips = {name: scores.flips(report, name) for name in report.candidates if name not in stopped}
     return RoundFigures(
         outcome=report.outcome,
         device=report.device,

@@ -7,6 +7,7 @@ The round's model takes the weights of one candidate after another; what all of 
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from checkpoints.probe.reference_answer import write_reference
 from learner.adapter_candidates import load_candidate
 from learner.directory.kept_candidates import require_same
 from learner.directory.links import link_or_copy
+from learner.directory.report import StoppedCandidate
 from learner.directory.round_directory import (
     CANDIDATES,
     IMPORTANCE,
@@ -47,6 +49,7 @@ from learner.directory.trained_result import (
 )
 from learner.errors import BadRoundDirectory
 from learner.evaluation.missing_scores import SliceScored
+from learner.evaluation.proven_harm import in_order_of_proof, proven_harm
 from learner.evaluation.skills import Answers, Skills
 from learner.material.encoding import Encoded
 from learner.objectives.importance import Importance, save_importance
@@ -65,22 +68,71 @@ from learner.weights.grown_head import GrownRows, grow
 from learner.weights.residual import load_residuals, save_residuals
 from learner.weights.streamed_tensors import StreamedTensors, write_streamed
 from learner.weights.tensor_files import load_tensors, save_tensors
-from learner.workbench import Workbench
+from learner.workbench import TOKENS, Workbench
 
 Candidates = Iterable[tuple[str, Any]]
 """Each by its name, with a model that has its weights until the next one comes."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredCandidates:
+    """What was found of a round's candidates.
+
+    Attributes:
+        slices: each candidate's scores, by its name.
+        answers: what it answered, likewise; of one that was scored no further nothing.
+        stopped: those.
+    """
+
+    slices: Mapping[str, SliceScored]
+    answers: Mapping[str, Answers]
+    stopped: tuple[StoppedCandidate, ...]
+
+
 def score_candidates(
-    bench: Workbench, candidates: Candidates, slices: Mapping[str, Encoded], skills: Skills
-) -> tuple[dict[str, SliceScored], dict[str, Answers]]:
-    """Score every candidate on every slice and ask it, with the very weights that would serve; both by its name."""
-    scored, answers = {}, {}
-    for name, model in candidates:
-        scored[name] = {piece: bench.evaluate(model, text) for piece, text in slices.items()}
-        answers[name] = skills.ask(model)
-        bench.progress.say("candidate", name=name)
-    return scored, answers
+    bench: Workbench,
+    candidates: Candidates,
+    slices: Mapping[str, Encoded],
+    skills: Skills,
+    *,
+    count: int,
+    parent: SliceScored,
+    base: SliceScored,
+) -> ScoredCandidates:
+    """Score candidates on the slices and ask them, with the very weights that would serve.
+
+    One that is proven to break a bound is scored no further. At least one is scored whole, the last that could pass:
+    what is told of a round that is refused is told of that.
+
+    Args:
+        bench: of the round.
+        candidates: of the round.
+        slices: held-out text.
+        skills: of the round.
+        count: of the candidates.
+        parent, base: what they scored on the slices.
+    """
+    scored: dict[str, SliceScored] = {}
+    answers: dict[str, Answers] = {}
+    stopped: list[StoppedCandidate] = []
+    for at, (name, model) in enumerate(candidates, 1):
+        bounds = bench.given.spec.harm if answers or at < count else ()
+        scored[name] = {}
+        for piece in in_order_of_proof(bounds, slices):
+            scored[name][piece] = bench.evaluate(model, slices[piece])
+            left = tuple(each for each in slices if each not in scored[name])
+            if not left and not skills.names:
+                continue
+            if on := proven_harm(bounds, scored[name], parent=parent, base=base):
+                stopped.append(StoppedCandidate(name, on, left, skills.names))
+                # Done with, if not done.
+                bench.progress.advance(TOKENS, skills.tokens + sum(len(slices[each].tokens) for each in left))
+                bench.progress.say("candidate", name=name, reason=f"it breaks a bound on {on}: scored no further")
+                break
+        else:
+            answers[name] = skills.ask(model)
+            bench.progress.say("candidate", name=name)
+    return ScoredCandidates(scored, answers, tuple(stopped))
 
 
 def trained_candidates(

@@ -13,7 +13,13 @@ import torch
 from checkpoints.files.durable_writes import replace_file
 from learner.adapter_candidates import adapter_candidates, stays_adapter
 from learner.adapting import attach_adapter, require_adapter_fits
-from learner.candidates import Candidates, score_candidates, trained_candidates, write_small_ones
+from learner.candidates import (
+    Candidates,
+    ScoredCandidates,
+    score_candidates,
+    trained_candidates,
+    write_small_ones,
+)
 from learner.devices.ranks import ALONE, Ranks
 from learner.directory.kept_candidates import require_kept_intact
 from learner.directory.parent_and_base import require_intact
@@ -33,7 +39,7 @@ from learner.directory.saved_round import forget_saved, saved_step
 from learner.directory.trained_result import RESULT
 from learner.evaluation.base_and_parent import earlier_scores, tokens_to_score
 from learner.evaluation.best_so_far import best_scores, tokens_to_score_again
-from learner.evaluation.missing_scores import join_scores
+from learner.evaluation.missing_scores import SliceScored, join_scores
 from learner.evaluation.new_text import NewText, implausible, prequential, prequential_tokens
 from learner.evaluation.skills import Skills
 from learner.judging_again import judge_again
@@ -170,15 +176,14 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     after = partial(importance.after, texts.fresh, earlier, training.tokens_new + training.tokens_replayed)
     measured = _gathered(bench, trained, after)
     made = _candidates(bench, adapter, keeps_adapter=keeps_adapter, measured=measured, rows=rows)
-    shares, tokens = len(set(given.spec.recipe.interpolation)), sum(len(text.tokens) for text in texts.slices.values())
-    with progress.phase("candidates", TOKENS, shares * (tokens + skills.tokens)):
-        candidates, answers = score_candidates(bench, made, texts.slices, skills)
+    found = _scored(bench, made, texts.slices, skills, parent=parent, base=base)
     summary = _summary(bench, training, texts.fresh, note)
     summary = replace(summary, importance_sequences=importance.sequences, moments_note=moments.note)
     return replace(
         _with_touched(_report(bench, Outcome.TRAINED, "", new_text), summary, material, training, given.fresh),
-        slices=join_scores(base, parent, best, candidates),
-        skills=skills.scores(earlier_answers, answers),
+        slices=join_scores(base, parent, best, found.slices),
+        skills=skills.scores(earlier_answers, found.answers),
+        stopped=found.stopped,
     )
 
 
@@ -242,6 +247,21 @@ def _candidates(
     if learned is not None:
         return adapter_candidates(bench, learned, importance)
     return trained_candidates(bench, importance, rows=rows, changed=changed)
+
+
+def _scored(
+    bench: Workbench,
+    made: Candidates,
+    slices: Mapping[str, Encoded],
+    skills: Skills,
+    *,
+    parent: SliceScored,
+    base: SliceScored,
+) -> ScoredCandidates:
+    count = len(set(bench.given.spec.recipe.interpolation))
+    tokens = count * (skills.tokens + sum(len(text.tokens) for text in slices.values()))
+    with bench.progress.phase("candidates", TOKENS, tokens):
+        return score_candidates(bench, made, slices, skills, count=count, parent=parent, base=base)
 
 
 def _with_touched(

@@ -44,13 +44,15 @@ def judge_again(given: RoundInput, progress: Progress, ranks: Ranks = ALONE) -> 
     names = names_of_candidates(given.path)
     tokens = len(names) * (skills.tokens + sum(len(text.tokens) for text in slices.values()))
     with progress.phase("candidates", TOKENS, tokens):
-        candidates, answers = score_candidates(bench, kept_candidates(bench, names), slices, skills)
+        made = kept_candidates(bench, names)
+        found = score_candidates(bench, made, slices, skills, count=len(names), parent=parent, base=base)
     return replace(
         earlier,
         round=given.spec.round,
         device=bench.device_name,
-        slices=join_scores(base, parent, best, candidates),
+        slices=join_scores(base, parent, best, found.slices),
         scored=bench.scored,
         detail="",
-        skills=skills.scores(earlier_answers, answers),
+        skills=skills.scores(earlier_answers, found.answers),
+        stopped=found.stopped,
     )

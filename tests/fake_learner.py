@@ -21,6 +21,7 @@ diverged      the loss was not finite
 unskilled     good, but the candidate answers every second prompt of a skill wrongly, which all others answer rightly
 partly        good, having seen the older half of the new text and none of the replayed
 slow          good, after two seconds of steps
+overshooting  good, but beside that candidate there is one that forgot the anchor, and was scored no further
 hollow_N      good, but from round N on the candidate's weights are no numbers
 
 large_MODE    as the mode says, and the candidate is not written before it is asked for; with `--write NAME` it is
@@ -49,6 +50,7 @@ from learner.directory.report import (
     PrequentialDocument,
     Report,
     SliceScores,
+    StoppedCandidate,
     TrainingSummary,
     read_report,
 )
@@ -56,6 +58,7 @@ from learner.directory.round_directory import CANDIDATES, PARENT, RoundInput, Ro
 from learner.directory.round_skills import BrokenAnswer, SkillScores
 from learner.directory.trained_result import RESULT, ScoredCandidate, TrainedResult
 from learner.errors import BadRoundDirectory, NoRoom, OutOfMemory
+from learner.evaluation.proven_harm import proven_harm
 from learner.settings import RecipeSettings
 from learner.skills.prompts import Skill
 from memory.ledger.records import DocumentScore
@@ -65,12 +68,14 @@ TOKENS = 10
 FULL_MICRO_BATCH = 16
 FITS, CHECKPOINTED, HOLLOW = "fits_", "needs_checkpointing", "hollow_"
 BEST_LOSS = 1.5
+FORGETFUL = "0.10"
 CANDIDATE_LOSS = {
     "good": 2.5,
     "slow": 2.5,
     "oom": 2.5,
     "killed": 2.5,
     "partly": 2.5,
+    "overshooting": 2.5,
     "unskilled": 2.5,
     "worse": 3.5,
     "doubtful": 2.99,
@@ -108,6 +113,8 @@ def main(mode: str, directory: Path, write: str | None = None) -> int:
     report = untrained(given, outcome) if outcome else trained(given, mode, large=large)
     if hollow_from is not None and given.spec.round >= hollow_from:
         hollow_out(directory / CANDIDATES / "0.00" / "model.safetensors")
+    if mode == "overshooting":
+        report = overshot(given, report)
     partial = directory / f"{FILE_NAME}.part"
     partial.write_bytes(report.encode())
     partial.replace(directory / FILE_NAME)
@@ -218,6 +225,18 @@ def trained(given: RoundInput, mode: str, *, large: bool) -> Report:
         scored=scoring(given),
         skills=skill_scores(given, mode),
     )
+
+
+def overshot(given: RoundInput, report: Report) -> Report:
+    """The report with one more candidate, which is stopped by the bounds that the round was given."""
+    (name,) = [piece.name for piece in given.slices if piece.kind == "anchor"]
+    (anchor,) = [piece for piece in given.slices if piece.name == name]
+    far, was = scores(anchor.samples, 4.0, wrong=False), report.slices[name]
+    on = proven_harm(given.spec.harm, {name: far}, parent={name: was.parent}, base={name: was.base})
+    assert on == name
+    left = tuple(piece.name for piece in given.slices if piece.name != name)
+    slices = {**report.slices, name: replace(was, candidates={**was.candidates, FORGETFUL: far})}
+    return replace(report, slices=slices, stopped=(StoppedCandidate(FORGETFUL, on, left, tuple(report.skills)),))
 
 
 def skill_scores(given: RoundInput, mode: str) -> dict[str, SkillScores]:

@@ -15,6 +15,7 @@ from daemon.settings.labels import answered_labels, labels_learned
 from daemon.settings.tree import Settings
 from daemon.sizes.job_resources import cores_of_job
 from daemon.skills import guarded, known_rights
+from gate.checks.proven_harm import harm_bounds
 from gate.held_out import judged_by
 from gate.judge import plausibility_bounds
 from gate.plausible_new_text import plausible_history
@@ -194,6 +195,7 @@ def _spec(
         plausibility_documents=settings.learner.plausibility_documents,
         approved=record.approved,
         save_seconds=settings.learner.save_seconds,
+        harm=harm_bounds(record.slices, settings.gate),
     )
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from gate.checks.check import OF_SKILL
 from gate.held_out import Group, InsufficientEvidence
 from gate.questions import PARENT, Question
 from gate.skills.guarded import GuardedSkill, GuardedSkills
 from gate.statistics.comparisons import Comparison, accuracy_difference
-from gate.verdict import OF_SKILL, Verdict
+from gate.verdict import Verdict
 from learner.directory.report import Report
 from learner.directory.round_skills import BrokenAnswer, SkillScores, share_right
 from memory.ledger.records import DocumentScore

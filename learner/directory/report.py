@@ -41,6 +41,7 @@ __all__ = [
     "PrequentialDocument",
     "Report",
     "SliceScores",
+    "StoppedCandidate",
     "TrainingSummary",
     "read_report",
 ]
@@ -200,6 +201,23 @@ class SliceScores:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class StoppedCandidate:
+    """A candidate that was scored no further, as it could not pass any more; see `learner.evaluation.proven_harm`.
+
+    Attributes:
+        candidate: its name.
+        on: the slices whose scores prove it, joined by " + ".
+        unscored: slices that it has no scores on.
+        unasked: skills that it was not asked.
+    """
+
+    candidate: str
+    on: str
+    unscored: tuple[str, ...]
+    unasked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class TrainingSummary:
     """What the training took.
 
@@ -268,6 +286,7 @@ class Report:
         new_labels: of a classifier, labels of the fresh text that the parent has not learned, and how many documents
             have each: the most frequent ones.
         skills: what was answered rightly, by the skill's name.
+        stopped: candidates that were scored no further.
         format: of the file.
     """
 
@@ -284,6 +303,7 @@ class Report:
     scored: Scoring | None = None
     new_labels: Mapping[str, NonNegativeInt] = field(default_factory=dict)
     skills: Mapping[str, SkillScores] = field(default_factory=dict)
+    stopped: tuple[StoppedCandidate, ...] = ()
     format: Literal[1] = FORMAT
 
     @property

@@ -30,6 +30,7 @@ from pydantic import ConfigDict, ValidationError
 from checkpoints.card import ModelKind
 from checkpoints.json_files import STRICT, Kind, explain_json, read_json, write_json
 from learner.directory import kept_candidates
+from learner.directory.harm_bounds import HarmBound
 from learner.directory.kept_candidates import KeptCandidates
 from learner.directory.known_scores import HeldOutScores, Scores, columns, scores_of
 from learner.directory.links import link_generation
@@ -164,6 +165,7 @@ class RoundSpec:
         devices: on how many it runs, by a process for each; `all` on all GPUs that are there.
         compile: whether the model's layers are compiled while it is trained.
         sharded: whether its weights are divided over the devices while it trains.
+        harm: what each candidate must keep on older text, or is scored no further once it is proven not to.
         format: of the file.
     """
 
@@ -188,6 +190,7 @@ class RoundSpec:
     devices: Devices = 1
     compile: bool = False
     sharded: bool = False
+    harm: tuple[HarmBound, ...] = ()
     format: Literal[1] = FORMAT
 
 

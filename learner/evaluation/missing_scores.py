@@ -33,10 +33,16 @@ def complete_scores(
 def join_scores(
     base: SliceScored, parent: SliceScored, best: SliceScored, candidates: Mapping[str, SliceScored]
 ) -> dict[str, SliceScores]:
-    """What each model scored, by slice: as a report has it. Of the best so far there may be nothing."""
+    """What each model scored, by slice: as a report has it. Of the best so far there may be nothing.
+
+    A candidate that was scored no further has nothing on some slices.
+    """
     return {
         name: SliceScores(
-            base[name], parent[name], {share: scored[name] for share, scored in candidates.items()}, best.get(name, ())
+            base[name],
+            parent[name],
+            {share: scored[name] for share, scored in candidates.items() if name in scored},
+            best.get(name, ()),
         )
         for name in parent
     }

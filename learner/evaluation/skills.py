@@ -135,6 +135,11 @@ class Skills:
         return cls(bench, tuple(_encode(skill, encoder, bench.evaluate) for skill in bench.given.skills), write)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the skills."""
+        return tuple(each.skill.name for each in self.asked)
+
+    @property
     def tokens(self) -> int:
         """How many tokens asking one model takes at most."""
         return sum(each.tokens for each in self.asked)
@@ -195,7 +200,7 @@ class Skills:
 
         Args:
             earlier: as `ask_earlier` gives it.
-            candidates: what each answered, by its name.
+            candidates: what each that was asked answered, by its name.
         """
         return {
             each.skill.name: _scores(

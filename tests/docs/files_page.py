@@ -35,10 +35,11 @@ from daemon.rounds.cut_off import going_on
 from daemon.rounds.record import DRAW, VERDICT, RoundRecord
 from daemon.settings.tree import Settings
 from learner.directory import kept_candidates, round_directory, round_skills, saved_round, trained_result
+from learner.directory.harm_bounds import HarmBound
 from learner.directory.kept_candidates import KeptCandidates
 from learner.directory.known_scores import HeldOutScores
 from learner.directory.progress_event import ProgressEvent
-from learner.directory.report import PrequentialDocument, Report, SliceScores, TrainingSummary
+from learner.directory.report import PrequentialDocument, Report, SliceScores, StoppedCandidate, TrainingSummary
 from learner.directory.round_directory import GenerationRef, RoundSample, RoundSpec
 from learner.directory.slice_list import SliceFile
 from memory.ledger.scorings import Scoring
@@ -231,6 +232,8 @@ TYPES: Final[Mapping[str, Mapping[type, str]]] = {
         PrequentialDocument: "In the report, as an array of these in their order",
         SliceScores: "In the report",
         TrainingSummary: "In the report",
+        StoppedCandidate: "In the report",
+        HarmBound: f"`{round_directory.ROUND}`",
         KeptCandidates: f"`{kept_candidates.LIST}`",
     },
 }

@@ -16,6 +16,7 @@ from daemon.control.facts.words import early_stop_part, left_out_sentence, train
 from daemon.control.printable import inline
 from daemon.control.wording import DROPS, begun, check_words, trigger_word
 from daemon.span import span as ago
+from gate.checks.stopped_scoring import stopped_sentences
 
 
 def how_to_decide(number: int) -> str:
@@ -101,12 +102,18 @@ def print_round(facts: RoundAnswer) -> None:
     print_skills(facts)
     if canary := facts.get("canary"):
         print_canary(canary)
-    for bound in facts["verdict"].get("not_held", ()):
-        console.print(Text(_not_held(bound)))
-    if few := facts["verdict"].get("too_few"):
-        console.print(Text(_too_few(few)))
-    for line in _what_is_new(facts["verdict"]):
+    for line in _beside_the_checks(facts["verdict"]):
         console.print(Text(line))
+
+
+def _beside_the_checks(verdict: Mapping[str, Any]) -> Iterator[str]:
+    """What no check of the candidate tells that the verdict is on."""
+    yield from stopped_sentences(verdict)
+    for bound in verdict.get("not_held", ()):
+        yield _not_held(bound)
+    if few := verdict.get("too_few"):
+        yield _too_few(few)
+    yield from _what_is_new(verdict)
 
 
 def _notes(facts: RoundAnswer) -> Iterator[str]:

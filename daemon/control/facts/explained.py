@@ -15,7 +15,9 @@ from daemon.control.facts.words import describe_phase, early_stop_part, left_out
 from daemon.control.wording import begun
 from daemon.rounds.begin_or_wait import DRY_RUN
 from daemon.rounds.watched.sentence import sentence_of
-from gate.verdict import Check, deciding
+from gate.checks.check import Check
+from gate.checks.stopped_scoring import stopped_sentences
+from gate.verdict import deciding
 from memory.errors import UnknownGeneration
 from memory.ledger.history.canaries import CanaryRecord
 from memory.ledger.records import GenerationState, Round
@@ -94,7 +96,7 @@ def _began(round_: Round) -> list[str]:
 
 
 def _ended(round_: Round, beside: Beside) -> list[str]:
-    sentences = [_outcome(round_)]
+    sentences = [_outcome(round_), *stopped_sentences(round_.verdict)]
     if not round_.verdict and round_.state in (RoundState.ACCEPTED, RoundState.REFUSED):
         sentences.append("The verdict's figures of so old a round are not kept any more.")
     if round_.state in (RoundState.REFUSED, RoundState.WAITING):

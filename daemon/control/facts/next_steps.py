@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from daemon.control.answers.explained import NextStep
 from daemon.rounds.begin_or_wait import DRY_RUN
-from gate.verdict import OF_TEXT, Check
+from gate.checks.check import OF_TEXT, Check
 from memory.ledger.history.canaries import CanaryRecord
 from memory.ledger.records import AsideGroup, GenerationState, Round
 from memory.ledger.states import UNFINISHED, RoundState

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.checks.check import Check, unit_of
 from gate.judge import GateSettings, HeldOut, Verdict, judge
-from gate.verdict import Check, unit_of
 from learner.directory.report import Outcome, PrequentialDocument, Report, SliceScores, TrainingSummary
 from learner.evaluation.text_plausibility import PrequentialSummary
 from memory.ledger.records import DocumentScore

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from gate.checks.check import MAJORITY, Check
 from gate.keys_wanted import keys_at_first, keys_wanted, read_checks
-from gate.verdict import MAJORITY, Check, refused
+from gate.verdict import refused
 
 MINIMUM = 36
 PASSED = Check("parent", "anchor", 0.0, 0.08, -0.04, 0.04, 100, passed=True, unit="nats per token", keys=100)

@@ -6,10 +6,11 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from gate.checks.check import MAJORITY, Check
 from gate.judge import judge
 from gate.looks import LATER, LOOKS, confidence_at, may_prove, more_for_next_look
 from gate.settings import GateSettings
-from gate.verdict import MAJORITY, Check, Verdict, evidence_wanted
+from gate.verdict import Verdict, evidence_wanted
 from learner.directory.report import Report
 from tests.unit.gate.test_judge import SLICES, report
 

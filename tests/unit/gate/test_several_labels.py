@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gate.verdict import Check
+from gate.checks.check import Check
 from learner.directory.report import Report, SliceScores
 from memory.ledger.records import DocumentScore
 from streams.decoding.several_labels import write_set

@@ -266,6 +266,7 @@ def causal_round(
     recipe: RecipeSettings = SMALL,
     fresh: int = 60,
     skills: Sequence[Skill] = (),
+    kept_dir: Path | None = None,
     **more: Any,
 ) -> Path:
     """Write a round of `fresh` documents of new text about engines, with replayed and held-out text about rivers."""
@@ -284,6 +285,7 @@ def causal_round(
         early_stop=samples(6, seed=5, first=5000, nouns=NEW_NOUNS),
         slices=slices,
         skills=skills,
+        kept_dir=kept_dir,
     )
     return path
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.checks.check import Check
 from gate.judge import Verdict, judge
 from gate.looks import may_prove
 from gate.skills.guarded import GuardedSkill, GuardedSkills
 from gate.skills.prompts_needed import confidence_of_each, prompts_needed, unseen_drop
-from gate.verdict import Check
 from learner.directory.report import Report
 from learner.directory.round_skills import BrokenAnswer, SkillScores
 from tests.unit.gate.test_judge import GOOD, SETTINGS, SLICES, report

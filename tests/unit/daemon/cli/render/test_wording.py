@@ -4,7 +4,7 @@ import pytest
 
 from daemon.control.wording import begun, check_words, not_kept
 from daemon.rounds.begin_or_wait import DRY_RUN, Trigger
-from gate.verdict import AGAINST, DROPS
+from gate.checks.check import AGAINST, DROPS
 from memory.metrics import DROPPED
 
 TEXT_CHECKS = ("plausible_mean_nll", "plausible_upper_nll", "plausible_repetitive_share")
