@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from checkpoints.probe.lengths import named_limit
-from checkpoints.probe.reference_answer import ReferenceAnswer
+from checkpoints.probe.reference_answer import ANSWER_TOKENS, ReferenceAnswer
 from checkpoints.probe.texts import known_tokens
 
 PROMPT: Final = (
@@ -16,8 +16,6 @@ PROMPT: Final = (
 )
 MOST_TOKENS: Final = 40
 """Of the prompt."""
-WRITTEN: Final = 8
-"""Tokens of the answer: each takes a pass without a cache, of a large model on a CPU a second."""
 DIGITS: Final = 3
 """Of a log-probability: what an engine is held to is a hundred times as wide."""
 
@@ -33,7 +31,7 @@ def reference_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     model.eval()
     try:
         tokens = _prompt(model, tokenizer)
-        for _ in range(WRITTEN):
+        for _ in range(ANSWER_TOKENS):
             tokens.append(int(_logits(model, tokens)[-1].argmax()))
         chances = _logits(model, tokens)[:-1].float().log_softmax(-1)
     finally:
@@ -49,7 +47,7 @@ def _prompt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[
         tokens.pop()
     rows, limit = known_tokens(model), named_limit(model.config)
     # Half of the positions that are named: some models begin to count at another place than 0.
-    most = MOST_TOKENS if limit is None else min(MOST_TOKENS, max(1, limit // 2 - WRITTEN))
+    most = MOST_TOKENS if limit is None else min(MOST_TOKENS, max(1, limit // 2 - ANSWER_TOKENS))
     kept = [token for token in tokens if token < rows][:most]
     # A tokenizer may find nothing in this text that its model knows.
     return kept or [0]

@@ -213,8 +213,15 @@ class EngineLoader:
     def _compare(self, begun: "_Begun", number: int) -> None:
         bound = self.settings.engine_process.max_difference
         with self._timed("compare"), begun.program.client(self.settings.request_timeout_s) as client:
-            must_tell = self.settings.engine == "vllm"
-            require_alike(client, begun.name, number, begun.model, bound=bound, must_tell=must_tell)
+            require_alike(
+                client,
+                begun.name,
+                number,
+                begun.model,
+                bound=bound,
+                must_tell=self.settings.engine == "vllm",
+                tells_tokens=self.settings.engine in TELL_TOKENS,
+            )
 
     def warm(self, generation: LoadedGeneration, answer: Callable[[LoadedGeneration], None]) -> None:
         """Let a generation answer before it serves.

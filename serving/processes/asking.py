@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from serving.engine.completion import Completion, Finish, Finished
+from serving.engine.defaults import Defaults
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
 from serving.engine.traces import NO_REQUEST, RequestTrace
@@ -81,7 +82,7 @@ def body_of(job: Completion, engine: RunningEngine) -> dict[str, Any]:
         "max_tokens": job.max_tokens,
         **_manner(job, engine),
         **({"return_token_ids": True} if engine.tells_tokens else {}),
-        **_sampling(job.sampling),
+        **_sampling(job.sampling, job.generation.defaults),
         **({"stop": list(job.stop)} if job.stop else {}),
         **({"stop_token_ids": sorted(beyond)} if beyond else {}),
         **({"ignore_eos": True} if ignored else {}),
@@ -125,14 +126,19 @@ def _scoring(job: Completion, engine: RunningEngine) -> dict[str, Any]:
     return {"logprobs": job.scored, **({"return_tokens_as_token_ids": True} if engine.tells_tokens else {})}
 
 
-def _sampling(sampling: Sampling) -> dict[str, Any]:
-    """What differs from OpenAI's defaults; temperature and top_p always, as engines have defaults of their own."""
+def _sampling(sampling: Sampling, defaults: Defaults) -> dict[str, Any]:
+    """What differs from OpenAI's defaults, or from the model's own: an engine may take either where it is told nothing.
+
+    Temperature and top_p always, as engines have defaults of their own.
+    """
     named: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p}
     for field in ("seed", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"):
-        if (value := getattr(sampling, field)) != getattr(NEUTRAL, field):
+        neutral = getattr(NEUTRAL, field)
+        if (value := getattr(sampling, field)) != neutral or getattr(defaults, field, neutral) != neutral:
             named[field] = value
-    if sampling.top_k > 0:
-        named["top_k"] = sampling.top_k
+    if sampling.top_k > 0 or defaults.top_k > 0:
+        # Of all tokens, as vLLM and SGLang say it.
+        named["top_k"] = sampling.top_k if sampling.top_k > 0 else -1
     if sampling.bias:
         named["logit_bias"] = {str(token): bias for token, bias in sampling.bias}
     return named

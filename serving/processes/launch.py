@@ -67,6 +67,8 @@ def _vllm(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str,
         *("--model", str(wanted.model), "--served-model-name", wanted.name),
         *("--host", HOST, "--port", str(wanted.port), "--max-num-seqs", str(settings.max_batch)),
         *("--disable-fastapi-docs", "--disable-uvicorn-access-log"),
+        # What a request leaves out was decided at the door: the model's own defaults are in what is asked.
+        *("--generation-config", "vllm"),
         *_for_adapters(wanted.adapter_rank),
         *settings.engine_process.arguments,
     )
@@ -94,6 +96,8 @@ def _sglang(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[st
         "api-key": wanted.key,
         "max-running-requests": settings.max_batch,
         "enable-metrics": True,
+        # As for vLLM above.
+        "sampling-defaults": "openai",
     }
     arguments = (
         *(_python(settings), "-m", "sglang.launch_server", "--config", str(wanted.file)),

@@ -17,13 +17,14 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from transformers import GenerationConfig
 
 from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore
 from serving.processes.launch import KEY_VARIABLE
 from tests.harness import get, post, wait_until
 from tests.integration.test_serving import KEY, LONG, SHORT, Server, make_store
-from tests.models import make_adapter
+from tests.models import make_adapter, make_causal
 from tests.remote_fleet import KEY as FLEET_KEY
 from tests.remote_fleet import Fleet
 from tests.unproven import VLLM, VLLM_PYTHON
@@ -131,6 +132,11 @@ def complete(server: Server, **more: Any) -> httpx.Response:
     return post(f"{server.url}/v1/completions", json={**SHORT, **more}, headers=headers, timeout=60)
 
 
+def plainly(server: Server) -> str:
+    """What is written without what a model's own files say of penalties."""
+    return text_of(complete(server, repetition_penalty=1.0, top_k=-1))
+
+
 def scores(server: Server) -> list[Any]:
     """How probable the tokens of a prompt and of an answer are, by completions and in a chat."""
     written = complete(server, prompt=[40, 41, 42, 300], max_tokens=3, logprobs=2, echo=True, n=2).json()
@@ -156,20 +162,30 @@ def chat(server: Server, **more: Any) -> httpx.Response:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> GenerationStore:
-    """Four generations that answer differently."""
-    return make_store(tmp_path_factory.mktemp("engines"), 4, head_width=HEAD_WIDTH)
+    """Four generations that answer differently; the third is of a model that says how it wants to be drawn from."""
+    root = tmp_path_factory.mktemp("engines")
+    store = make_store(root, 2, head_width=HEAD_WIDTH)
+    for number in (2, 3):
+        model = make_causal(root / str(number), seed=number, context=4096, head_width=HEAD_WIDTH)
+        if number == 2:
+            config = GenerationConfig.from_pretrained(model)
+            config.update(do_sample=True, repetition_penalty=1.5, top_k=3)
+            config.save_pretrained(model)
+        store.publish(model, number, Card(number, "causal-lm", parent=number - 1, round=number))
+    return store
 
 
 @pytest.fixture(scope="module")
-def builtin(store: GenerationStore) -> dict[int, tuple[str, str, list[Any]]]:
-    """What each generation writes by the builtin engine: a completion, a chat, how probable they are."""
+def builtin(store: GenerationStore) -> dict[int, tuple[str, str, list[Any], str]]:
+    """What each generation writes by the builtin engine: a completion, a chat, how probable they are, and plainly."""
     answers = {}
     with Server(store.root) as server:
         for number in (0, 1, 2, 3):
             store.point_to(number)
             server.until_serves(number)
             said = chat(server).json()["choices"][0]["message"]["content"]
-            answers[number] = (text_of(complete(server)), said, scores(server))
+            answers[number] = (text_of(complete(server)), said, scores(server), plainly(server))
+    assert answers[2][0] != answers[2][3]
     store.point_to(0)
     return answers
 
@@ -233,7 +249,7 @@ def streamed(server: Server, on_first: Callable[[], None]) -> tuple[str, str, bo
 
 
 def test_each_answer_is_of_one_generation_and_what_the_builtin_engine_writes(
-    server: Server, store: GenerationStore, builtin: dict[int, tuple[str, str, list[Any]]]
+    server: Server, store: GenerationStore, builtin: dict[int, tuple[str, str, list[Any], str]]
 ) -> None:
     """Completions, and chats whose messages write control tokens, through two swaps; requests go on meanwhile."""
     answers: list[httpx.Response] = []
@@ -251,6 +267,7 @@ def test_each_answer_is_of_one_generation_and_what_the_builtin_engine_writes(
                 store.point_to(number)
                 server.until_serves(number)
                 assert chat(server).json()["choices"][0]["message"]["content"] == builtin[number][1]
+                assert plainly(server) == builtin[number][3]
         finally:
             ended.set()
         for each in asking:
@@ -261,7 +278,9 @@ def test_each_answer_is_of_one_generation_and_what_the_builtin_engine_writes(
     until_alone(server, 2)
 
 
-def test_scores_are_those_of_the_builtin_engine(server: Server, builtin: dict[int, tuple[str, str, list[Any]]]) -> None:
+def test_scores_are_those_of_the_builtin_engine(
+    server: Server, builtin: dict[int, tuple[str, str, list[Any], str]]
+) -> None:
     """Of a prompt and of answers, by the same names of tokens, in the same shapes."""
     assert alike(scores(server), builtin[0][2])
 
@@ -281,7 +300,7 @@ def test_a_stream_ends_on_the_generation_that_it_began_on(server: Server, store:
 
 
 def test_an_engine_killed_in_an_answer_is_told_and_replaced(
-    server: Server, builtin: dict[int, tuple[str, str, list[Any]]]
+    server: Server, builtin: dict[int, tuple[str, str, list[Any], str]]
 ) -> None:
     """The stream ends with an error that a program can read; a new engine answers from the pointer, by itself."""
     engine = until_alone(server, 0)

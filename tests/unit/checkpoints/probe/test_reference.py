@@ -13,8 +13,14 @@ from checkpoints.errors import UnusableModel
 from checkpoints.export import export_generation
 from checkpoints.generation_store import BASE, GenerationStore
 from checkpoints.load import load_model, load_tokenizer
-from checkpoints.probe.reference import WRITTEN, reference_of
-from checkpoints.probe.reference_answer import REFERENCE_FILE, ReferenceAnswer, read_reference, write_reference
+from checkpoints.probe.reference import reference_of
+from checkpoints.probe.reference_answer import (
+    ANSWER_TOKENS,
+    REFERENCE_FILE,
+    ReferenceAnswer,
+    read_reference,
+    write_reference,
+)
 from tests.models import make_causal, make_classifier
 
 
@@ -24,10 +30,10 @@ def test_it_is_the_models_own_greedy_answer_with_its_losses(tmp_path: Path) -> N
     model, tokenizer = load_model(path, "causal-lm", dtype=torch.float32), load_tokenizer(path)
     reference = reference_of(model, tokenizer)
     ids = torch.tensor([reference.tokens])
-    prompt = ids[:, :-WRITTEN]
+    prompt = ids[:, :-ANSWER_TOKENS]
     generator: Any = model
     written = generator.generate(
-        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=WRITTEN, do_sample=False, eos_token_id=None
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=ANSWER_TOKENS, do_sample=False, eos_token_id=None
     )
     assert written[0].tolist() == list(reference.tokens)
     losses = cross_entropy(model(input_ids=ids).logits[0, :-1], ids[0, 1:], reduction="none")
@@ -38,8 +44,8 @@ def test_a_model_of_few_positions_is_asked_with_as_many_as_it_has(tmp_path: Path
     """It would fail beyond them."""
     path = make_causal(tmp_path / "model", context=20)
     reference = reference_of(load_model(path, "causal-lm"), load_tokenizer(path))
-    assert len(reference.tokens) == 2 + WRITTEN
-    assert len(reference.log_probabilities) == 1 + WRITTEN
+    assert len(reference.tokens) == 2 + ANSWER_TOKENS
+    assert len(reference.log_probabilities) == 1 + ANSWER_TOKENS
 
 
 def test_the_base_brings_its_own_whatever_lay_beside_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ import orjson
 import pytest
 
 from serving.engine.completion import Completion, Finished
+from serving.engine.defaults import Defaults
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
@@ -81,6 +83,14 @@ def test_all_that_steers_a_draw_is_sent(first: LoadedGeneration) -> None:
     assert (body["logit_bias"], body["stop"], body["stop_token_ids"]) == ({"4": 2.0}, ["x"], [9])
     assert "ignore_eos" not in body
     assert body_of(job(first, stop_ids=frozenset()), an_engine())["ignore_eos"] is True
+
+
+def test_what_a_model_wants_by_itself_is_said_where_it_is_not_wanted(first: LoadedGeneration) -> None:
+    """An engine may take it from the model's files where a request says nothing."""
+    wanted = replace(first, defaults=Defaults(top_k=20, min_p=0.1, repetition_penalty=1.1))
+    body = body_of(job(wanted), an_engine())
+    assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (-1, 0, 1)
+    assert not {"top_k", "min_p", "repetition_penalty"} & set(body_of(job(first), an_engine()))
 
 
 def ask(respond: Callable[[httpx.Request], httpx.Response], *, whole: bool = False) -> list[EnginePiece | Finished]:

@@ -23,6 +23,7 @@ def test_vllm_is_closed_and_knows_its_generation() -> None:
     assert text.startswith("/v/python -m vllm.entrypoints.openai.api_server --model /g/000007 ")
     for said in ("--served-model-name riverkeep@g0007", "--host 127.0.0.1 --port 4711", "--max-num-seqs 3"):
         assert said in text
+    assert "--generation-config vllm" in text
     assert launch.arguments[-1] == "--enforce-eager"
     assert WANTED.key not in text
     assert launch.environment["VLLM_API_KEY"] == WANTED.key
@@ -47,6 +48,7 @@ def test_sglang_finds_its_key_in_a_file_and_nowhere_else() -> None:
     assert WANTED.key not in " ".join((*launch.arguments, *launch.environment.values()))
     assert (told["model-path"], told["served-model-name"]) == ("/g/000007", "riverkeep@g0007")
     assert (told["host"], told["port"], told["max-running-requests"]) == ("127.0.0.1", 4711, 3)
+    assert told["sampling-defaults"] == "openai"
 
 
 def test_adapters_are_taken_only_by_an_engine_that_was_begun_for_them() -> None:
