@@ -116,8 +116,9 @@ def _quoted(text: str) -> list[list[str]]:
 def _invocations(text: str) -> Iterator[list[str]]:
     """The words after `riverkeep` in code: fenced blocks and inline."""
     code = "\n".join(re.findall(r"```.*?\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text))
-    # Objects and releases of a cluster are called so too.
-    own = re.sub(r"^.*\b(?:kubectl|helm)\b.*$", "", code, flags=re.MULTILINE)
+    # Objects and releases of a cluster are called so too, but for what `kubectl exec` runs in a pod; and a user is.
+    own = re.sub(r"^(?!.* -- ).*\b(?:kubectl|helm)\b.*$|^.*\bkubectl\b.* -- ", "", code, flags=re.MULTILINE)
+    own = re.sub(r"-[ogu] riverkeep\b", "", own)
     for match in re.finditer(r"(?:^|[\s/(;&|])riverkeep((?: +[^\s#|&;`)]+)+)", own, re.MULTILINE):
         yield match[1].split()
 

@@ -28,6 +28,8 @@ def run(home: Home, *scripts: str) -> str:
     """Run blocks in one shell, with this home's places for the page's; returns what they print."""
     text = "\n".join(("set -e", *scripts))
     text = text.replace(STATE, str(home.settings.state_dir)).replace(BACKUPS, str(home.path / "backups"))
+    # The service runs as whoever runs this.
+    text = text.replace("riverkeep:riverkeep", f"{os.getuid()}:{os.getgid()}")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         [shutil.which("bash") or "bash", "-c", text], env=environment, capture_output=True, text=True, check=False

@@ -36,10 +36,14 @@ ASKED = "Asked for on a terminal."
 @click.option("--input-field", help=f"Of pairs: that with what the model reads. {ASKED}")
 @click.option("--target-field", help=f"Of pairs: that with what it is to write. {ASKED}")
 @click.option("--group", help=f"Kafka's consumer group, of this project alone. {ASKED}")
+@click.option("--state-dir", help="Where it keeps everything; otherwise riverkeep-state beside the file.")
 @click.option("--reference", "full", is_flag=True, help="Write every setting with its default instead.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @in_utf8
-@example("riverkeep init --model ./SmolLM2-135M --bootstrap-servers kafka:9092 --topic news")
+@example(
+    "riverkeep init --model ./SmolLM2-135M --bootstrap-servers kafka:9092 --topic news",
+    "riverkeep init /etc/riverkeep/riverkeep.toml --state-dir /var/lib/riverkeep",
+)
 def init(path: Path, *, full: bool, force: bool, **given: str | None) -> None:
     """Write a short settings file for your own Kafka and model into PATH (otherwise ./riverkeep.toml).
 
@@ -105,7 +109,7 @@ def _already(path: Path) -> str:
 
 def _short(path: Path, given: Mapping[str, str | None]) -> str:
     """The file's text, of what was given and what a person answers."""
-    from daemon.settings.written.short_file import FIELDS, Needed, fields_of, kind_of_files, short_file
+    from daemon.settings.written.short_file import BESIDE, FIELDS, Needed, fields_of, kind_of_files, short_file
 
     # In a script there is nobody to ask, and standard error is where the question would be.
     can_ask = sys.stdin.isatty() and sys.stderr.isatty()
@@ -131,7 +135,8 @@ def _short(path: Path, given: Mapping[str, str | None]) -> str:
         for name in fields_of(kind)
     }
     group = ask("group", "Kafka's consumer group, of this project alone", _proposed_group(path))
-    needed = Needed(model, kind, [server.strip() for server in servers.split(",")], topic, fields, group)
+    state = given.get("state_dir") or BESIDE
+    needed = Needed(model, kind, [server.strip() for server in servers.split(",")], topic, fields, group, state)
     return short_file(needed) + _what_fits(files, kind)
 
 

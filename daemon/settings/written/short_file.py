@@ -13,7 +13,7 @@ from daemon.settings.written.schema import LINE
 TEMPLATE: Final = """\
 {schema}
 # What Riverkeep needs to know of yours. `riverkeep init --reference` writes every setting with its default.
-state_dir = "riverkeep-state"                # everything it keeps; relative paths start at this file
+{state}# everything it keeps; relative paths start at this file
 
 [model]
 {path}# a Hugging Face directory (safetensors) or a .gguf file
@@ -27,6 +27,8 @@ bootstrap_servers = [{servers}]
 name = {topic}
 """
 COMMENTS_AT: Final = 45
+BESIDE: Final = "riverkeep-state"
+"""Where state is kept unless somebody names a place: a folder beside the file."""
 PLAIN: Final = "none"
 """In the place of the text's field: records are the text itself."""
 FIELDS: Final[Mapping[str, str]] = {
@@ -54,6 +56,7 @@ class Needed:
         servers: Kafka's brokers.
         fields: of a record, by the setting that names each; the text's may be `PLAIN`.
         group: Kafka's consumer group.
+        state_dir: where everything is kept; relative to the file.
     """
 
     model: str
@@ -62,6 +65,7 @@ class Needed:
     topic: str
     fields: Mapping[str, str]
     group: str
+    state_dir: str = BESIDE
 
 
 def fields_of(kind: ModelKind) -> tuple[str, ...]:
@@ -88,6 +92,7 @@ def short_file(needed: Needed) -> str:
     quote = partial(json.dumps, ensure_ascii=False)
     short = TEMPLATE.format(
         schema=LINE,
+        state=f"state_dir = {quote(needed.state_dir)} ".ljust(COMMENTS_AT),
         path=f"path = {quote(needed.model)} ".ljust(COMMENTS_AT),
         kind=f'kind = "{needed.kind}" '.ljust(COMMENTS_AT),
         others=" or ".join(quote(other) for other in KINDS if other != needed.kind),
