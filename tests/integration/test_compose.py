@@ -60,7 +60,7 @@ def test_nothing_listens_beyond_this_machine() -> None:
 def test_images_are_of_a_version_and_services_wait_for_services() -> None:
     """Not of whatever is the latest one day."""
     for service in SERVICES.values():
-        assert re.fullmatch(r"[\w./-]+:(cpu|v?\d+\.\d+\.\d+)", service["image"])
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(-cpu)?", service["image"])
         assert set(service.get("depends_on", ())) <= set(SERVICES)
         for name, wait in service.get("depends_on", {}).items():
             assert wait["condition"] != "service_healthy" or "healthcheck" in SERVICES[name]

@@ -392,6 +392,34 @@ def test_the_image_takes_only_torch_from_another_index() -> None:
     assert re.fullmatch(r".* \$\{TORCH_INDEX:\+--no-deps --index-url \$\{TORCH_INDEX\}\} torch", line)
 
 
+def test_one_image_has_one_name_everywhere() -> None:
+    """What the head of the Containerfile builds is what all others pull, and says which version it is."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    text = (DEPLOY / "Containerfile").read_text()
+    built = re.findall(r"^#   podman build -t (\S+) (--build-arg TORCH_INDEX)?", text, re.MULTILINE)
+    assert built == [(f"riverkeep:{version}", ""), (f"riverkeep:{version}-cpu", "--build-arg TORCH_INDEX")]
+    assert re.findall(r"^#   podman run .* (riverkeep\S*)$", text, re.MULTILINE) == [f"riverkeep:{version}"]
+    for folder in (KUBERNETES, REPLICAS):
+        images = yaml.safe_load((folder / "kustomization.yaml").read_text())["images"]
+        assert images == [{"name": "riverkeep", "newTag": version}]
+    chart = DEPLOY / "helm" / "riverkeep"
+    told = yaml.safe_load((chart / "Chart.yaml").read_text())
+    assert (told["version"], told["appVersion"]) == (version, version)
+    assert yaml.safe_load((chart / "values.yaml").read_text())["image"]["tag"] == ""
+    assert "image" not in yaml.safe_load((chart / "values-gpu.yaml").read_text())
+    assert yaml.safe_load((chart / "values-cpu.yaml").read_text())["image"]["tag"] == f"{version}-cpu"
+    composed = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]
+    assert {each["image"] for each in composed.values() if "build" in each} == {f"riverkeep:{version}-cpu"}
+    final = text.rpartition("\nFROM ")[2]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="\$\{(\w+)\}"', final))
+    assert labels == {"version": "VERSION", "revision": "REVISION", "source": "SOURCE"}
+    assert re.findall(r"^ARG (\w+)=(.*)$", final, re.MULTILINE) == [
+        ("VERSION", version),
+        ("REVISION", ""),
+        ("SOURCE", ""),
+    ]
+
+
 # --- Prometheus and Grafana ---
 
 

@@ -43,6 +43,8 @@ EVERYTHING: Final = {
     "replicas.autoscaling.enabled": True,
     "replicas.gpus": 1,
     "networkPolicy.enabled": True,
+    "networkPolicy.answers": [{"podSelector": {"matchLabels": {"app": "gateway"}}}],
+    "networkPolicy.scrapers": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
     "networkPolicy.admin": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
     "networkPolicy.egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 9092}]}],
     "monitoring.serviceMonitor.enabled": True,
@@ -123,12 +125,19 @@ def held(config: dict[str, Any]) -> object:
 
 
 @pytest.mark.parametrize(
-    "components", [(), ("replicas",), ("jobs",), ("replicas", "jobs")], ids=lambda names: " and ".join(names) or "alone"
+    "components",
+    [(), ("replicas",), ("jobs",), ("replicas", "autoscaling", "jobs")],
+    ids=lambda names: " and ".join(names) or "alone",
 )
 def test_it_makes_what_kustomize_makes(tmp_path: Path, components: tuple[str, ...]) -> None:
     """Field by field; beyond it only what the base leaves to the cluster's owner."""
     replicas = "replicas" in components
-    ours = by_name(rendered({"replicas.enabled": replicas, "rounds.asJobs.enabled": "jobs" in components}))
+    values = {
+        "replicas.enabled": replicas,
+        "replicas.autoscaling.enabled": "autoscaling" in components,
+        "rounds.asJobs.enabled": "jobs" in components,
+    }
+    ours = by_name(rendered(values))
     theirs = by_name(kustomized(tmp_path, components))
     assert set(ours) - set(theirs) == ({("PodDisruptionBudget", "riverkeep-replica")} if replicas else set())
     for name, expected in theirs.items():
@@ -241,6 +250,35 @@ def test_the_rules_are_the_alerts_and_what_is_recorded() -> None:
     (rules,) = [each for each in rendered(EVERYTHING) if each["kind"] == "PrometheusRule"]
     groups = [group for path in (ALERTS, RECORDING) for group in yaml.safe_load(path.read_text())["groups"]]
     assert rules["spec"] == {"groups": groups}
+
+
+def test_alerts_name_the_place_where_people_read() -> None:
+    """Each its own page; what is recorded has none."""
+    values = {"monitoring.rules.enabled": True, "monitoring.rules.runbookUrl": "https://wiki.example/river/%s.html"}
+    (made,) = [each for each in rendered(values) if each["kind"] == "PrometheusRule"]
+    alerts = [rule for group in made["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert len(alerts) > 20
+    for rule in alerts:
+        assert rule["annotations"]["runbook_url"] == f"https://wiki.example/river/{rule['alert']}.html"
+    refused = run(helm(), "template", str(CHART), "--set", "monitoring.rules.runbookUrl=https://wiki.example/river/")
+    assert "runbookUrl" in refused.stdout
+
+
+def test_who_may_ask_keeps_no_scraper_out() -> None:
+    """Metrics are at both ports: whoever restricts one lets Prometheus in at both."""
+
+    def peers(port: str, **values: object) -> object:
+        on = {"networkPolicy.enabled": True} | {f"networkPolicy.{name}": value for name, value in values.items()}
+        (policy,) = [each for each in rendered(on) if each["kind"] == "NetworkPolicy"]
+        (rule,) = [each for each in policy["spec"]["ingress"] if each["ports"] == [{"port": port}]]
+        return rule.get("from")
+
+    gateway, prometheus = ({"podSelector": {"matchLabels": {"app": name}}} for name in ("gateway", "prometheus"))
+    assert peers("serving", answers=[gateway], scrapers=[prometheus]) == [gateway, prometheus]
+    assert peers("admin", admin=[gateway], scrapers=[prometheus]) == [gateway, prometheus]
+    # Who restricts nothing still lets everybody in.
+    assert peers("serving", scrapers=[prometheus]) is None
+    assert peers("admin", answers=[gateway], scrapers=[prometheus]) is None
 
 
 def test_a_value_that_is_misspelt_is_refused() -> None:
