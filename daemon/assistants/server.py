@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -14,9 +14,11 @@ from mcp.server.stdio import stdio_server
 from checkpoints.errors import CheckpointsError
 from daemon.assistants.confirmations import Confirmations
 from daemon.assistants.tools import CONFIRMATION, OfferedTool, call_of, offered
+from daemon.assistants.withheld import peoples_names, withhold
 from daemon.control.operations import Operation
 from daemon.control.protocol import Control
 from daemon.errors import DaemonError
+from daemon.settings.tree import Settings
 from memory.errors import StoreError
 
 Reach = Callable[[Operation], AbstractContextManager[Control]]
@@ -35,11 +37,13 @@ class AssistantTools:
 
     Args:
         reach: who answers.
+        settings: whose names may be told.
         changes: whether tools that change something are offered.
     """
 
-    def __init__(self, reach: Reach, *, changes: bool) -> None:
+    def __init__(self, reach: Reach, settings: Callable[[], Settings], *, changes: bool) -> None:
         self._reach = reach
+        self._settings = settings
         self._tools = offered(changes=changes)
         self._confirmations = Confirmations()
 
@@ -70,9 +74,18 @@ class AssistantTools:
             if tool.operation.writes and (why := self._unconfirmed(name, tool, given, arguments.get(CONFIRMATION))):
                 return _said(why)
             with self._reach(tool.operation) as control:
-                return _said(json.dumps(tool.operation.answer(control, call), ensure_ascii=False))
+                return _said(json.dumps(self._fit_to_tell(control, tool.operation, call), ensure_ascii=False))
         except TOLD as error:
             return _refused(str(error))
+
+    def _fit_to_tell(self, control: Control, operation: Operation, call: Mapping[str, Any]) -> Any:
+        """What is answered, without what records say of themselves."""
+        answer = operation.answer(control, call)
+        kept: Any = {}
+        # How things stand is told also where the memory cannot be used.
+        with suppress(*TOLD):
+            kept = control.memory()
+        return withhold(answer, peoples_names(self._settings()), kept)
 
     def _unconfirmed(self, name: str, tool: OfferedTool, given: Mapping[str, Any], code: object) -> str:
         """What is to be confirmed first; empty where it is."""
@@ -106,16 +119,17 @@ def _refused(why: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(text=why)], is_error=True)
 
 
-def run(reach: Reach, *, changes: bool) -> None:
+def run(reach: Reach, settings: Callable[[], Settings], *, changes: bool) -> None:
     """Answer on standard input and output until the assistant goes.
 
     Args:
         reach: who answers.
+        settings: whose names may be told; read for each answer.
         changes: whether tools that change something are offered.
     """
 
     async def serve() -> None:
-        server = AssistantTools(reach, changes=changes).server()
+        server = AssistantTools(reach, settings, changes=changes).server()
         async with stdio_server() as (read, write):
             await server.run(read, write, server.create_initialization_options())
 

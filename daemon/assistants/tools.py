@@ -13,11 +13,14 @@ FACTS: Final = (
     "status", "rounds", "round", "explain_round", "generations", "diff_generations", "serving", "latency", "memory",
     "next_draw", "streams", "gaps", "trace", "audit",
 )  # fmt: skip
-"""None tells what documents say: whoever writes to a topic could speak to an assistant that reads it."""
+"""None tells what documents say: whoever writes to a topic could speak to an assistant that reads it.
+
+Labels, sources and particulars that records brought are withheld from what these answer (`withheld.py`).
+"""
 CHANGES: Final = (
-    "request_round", "approve_round", "reject_round", "cancel_rounds", "pause_rounds", "resume_rounds", "rollback",
+    "request_round", "approve_round", "cancel_rounds", "pause_rounds", "resume_rounds", "rollback",
 )  # fmt: skip
-"""None erases anything."""
+"""None erases anything: to reject a round erases its text, and is left to people."""
 WITHHELD: Final = "text"
 """The argument by which operations give text as well."""
 CONFIRMATION: Final = "confirmation"

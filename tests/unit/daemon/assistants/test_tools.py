@@ -24,7 +24,7 @@ LET_MODELS_SPEAK = {"compare", "comparison", "pick_answer", "cancel_comparison",
 # What they do cannot be taken back, or is of a person.
 FOR_PEOPLE_ALONE = {
     *("forget", "drop_aside", "release_aside", "count_aside", "aside", "resume", "withdraw_round", "settings"),
-    *("replay_dead_letters", "drop_dead_letters"),
+    *("replay_dead_letters", "drop_dead_letters", "reject_round"),
 }
 
 
