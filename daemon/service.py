@@ -11,6 +11,7 @@ import structlog
 
 from daemon import logs
 from daemon.admin.token import read_token
+from daemon.assembly.disk_space import DiskSpaces
 from daemon.assembly.launch import Launch, Shared, make_shared
 from daemon.assembly.live_metrics import LiveState, read_live
 from daemon.assembly.loops import Loops, make_loops
@@ -96,6 +97,7 @@ def _begin(stack: ExitStack, launch: Launch) -> "Service":
     control = make_control(launch, shared, opened, loops, compared)
     supervisor = make_supervisor(settings, shared, opened, loops, control.apply_tombstones)
     shared.registry.register(LiveState(lambda: read_live(shared, opened, loops)))
+    shared.registry.register(DiskSpaces(settings))
     # Before the parts, and so closed after them: how they begin and how they end can be asked.
     admin = open_surface(stack, launch, shared, control, opened.rooms.store)
     lock.announce(admin.address)

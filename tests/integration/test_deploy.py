@@ -454,6 +454,7 @@ def _series(registry: CollectorRegistry) -> set[str]:
 
 def _register(registry: CollectorRegistry, database: Path) -> None:
     from checkpoints.metrics import CheckpointsMetrics
+    from daemon.assembly.disk_space import DiskSpaces
     from daemon.assembly.live_metrics import Live, LiveState
     from daemon.metrics import DaemonMetrics
     from daemon.rounds.current import PhaseWork
@@ -476,6 +477,7 @@ def _register(registry: CollectorRegistry, database: Path) -> None:
     work = PhaseWork(1, 2, "tokens", 3.0)
     live = Live((), None, "", 0, 0, 1, 1, 1.0, 0.5, serving_healthy=True, round_work=work)
     registry.register(LiveState(lambda: live))
+    registry.register(DiskSpaces(Settings.model_validate({"state_dir": database.parent, "model": {"path": "m"}})))
 
 
 class _Recorded:

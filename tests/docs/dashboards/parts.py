@@ -41,6 +41,20 @@ PARTS: Final = (
         width=6,
     ),
     Show(
+        "Room on the disks",
+        (
+            (
+                f"{of('riverkeep_disk_free_bytes')} / {of('riverkeep_disk_size_bytes')}",
+                "{{directory}} of {{instance}}",
+            ),
+        ),
+        unit="percentunit",
+        about="What is free of the state directory's disk, and of those of generations and rounds if others. "
+        "On a full disk reading and rounds wait, and answers go on.",
+        width=6,
+        alerts=("RiverkeepDiskLow",),
+    ),
+    Show(
         "Memory of the processes",
         (
             (
