@@ -95,8 +95,9 @@ class MemorySettings(BaseModel):
         ge=1,
         description="Most samples of one key in one round, new and replayed together, and in replay. About 250 "
         "planted documents can put a backdoor into a model of any size, so this is an absolute number. Text beyond it "
-        "is dropped. Keys that name a category (nine tenths of a source have one of a few keys, a language or a "
-        "tenant) have no quota, and their text is held out by content.",
+        "is dropped. The corrections that come by one API key have one quota in a round too. Keys that name a category "
+        "(nine tenths of a source have one of a few keys, a language or a tenant) have no quota, and their text is "
+        "held out by content.",
     )
     max_sources: int = Field(
         1_000,

@@ -163,6 +163,7 @@ class Opinion:
         generation: that gave the answer.
         answered_at: when, unix seconds.
         given_at: when this was said.
+        group: among which callers the answer was counted, while a generation was watched; None: among none.
         corrected: whether it says what the answer should have been.
         learned: `yes` where that is a document of the same batch, else why not; None where nothing was corrected.
         prompt: what was asked; None where no text was kept, as with the next two.
@@ -179,6 +180,7 @@ class Opinion:
     generation: int
     answered_at: float
     given_at: float
+    group: int | None = None
     corrected: bool = False
     learned: str | None = None
     prompt: str | None = None

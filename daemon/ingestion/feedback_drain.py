@@ -156,6 +156,7 @@ def _opinion(said: Feedback, offset: int, learned: str | None) -> Opinion:
         generation=said.generation,
         answered_at=said.answered_at,
         given_at=said.given_at,
+        group=said.group,
         corrected=said.corrected,
         learned=learned,
         prompt=None if said.messages is None else BETWEEN.join(content for _, content in said.messages),

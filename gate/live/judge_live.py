@@ -56,7 +56,7 @@ class LiveBounds:
 
 @dataclass(frozen=True, slots=True)
 class FurtherRate:
-    """Another rate of bad answers to compare, such as those that users rejected.
+    """Another rate of bad answers to compare, such as those that users rejected; by few callers it proves nothing.
 
     Attributes:
         name: of the check.
@@ -175,8 +175,8 @@ def _confidence_of_proof(bounds: LiveBounds, look: int) -> float:
 
 def _checks(traffic: Traffic, bounds: LiveBounds, confidence: float) -> tuple[LiveCheck, ...]:
     ours, theirs = traffic.ours, traffic.theirs
-    rates = [FurtherRate("errors", bounds.max_error_rise, ours[:, : ERRORS + 1], theirs[:, : ERRORS + 1])]
-    checks = [_rate_check(rate, confidence) for rate in (*rates, *traffic.rates)]
+    errors = FurtherRate("errors", bounds.max_error_rise, ours[:, : ERRORS + 1], theirs[:, : ERRORS + 1])
+    checks = [_rate_check(errors, confidence), *(_claimed(rate, confidence) for rate in traffic.rates)]
     for name, bound, column in (
         ("first_token", bounds.max_first_token_ratio, FIRSTS),
         ("pace", bounds.max_pace_ratio, PACED),
@@ -200,13 +200,21 @@ def _rate_check(rate: FurtherRate, confidence: float) -> LiveCheck:
     return LiveCheck(rate.name, "difference", found.estimate, rate.bound, found.lower, found.upper, answers)
 
 
+def _claimed(rate: FurtherRate, confidence: float) -> LiveCheck:
+    """Of what callers say, and nobody measured: by few of them nothing is proven, for or against."""
+    check = _rate_check(rate, confidence)
+    return check if enough_groups(rate.ours, rate.theirs) else replace(check, lower=-math.inf, upper=math.inf)
+
+
 def _many_callers(traffic: Traffic) -> bool:
     return enough_groups(traffic.ours, traffic.theirs)
 
 
 def _at_deadline(traffic: Traffic, bounds: LiveBounds, checks: Sequence[LiveCheck]) -> LiveVerdict:
     unproven = "unproven at the deadline"
-    if worse := [check for check in checks if check.looks_broken]:
+    # One caller's word on one answer is a hundred per cent of what was said.
+    too_few = {rate.name for rate in traffic.rates if not enough_groups(rate.ours, rate.theirs)}
+    if worse := [check for check in checks if check.looks_broken and check.name not in too_few]:
         return _verdict("roll_back", f"{unproven}, and it looks worse: {worse[0].sentence()}", traffic, checks)
     if bounds.back_at_deadline:
         return _verdict("roll_back", f"{unproven}, where at_deadline says to go back", traffic, checks)

@@ -306,6 +306,21 @@ def picks(db: Database) -> None:
     db.execute("CREATE INDEX picks_pair ON picks(first, second, who)")
 
 
+_ASKERS = """
+-- Among which callers the answer was counted while a generation was watched; null: among none.
+ALTER TABLE feedback ADD COLUMN caller_group INTEGER;
+-- By which API key a sample came that is a correction.
+CREATE TABLE corrections(sample INTEGER PRIMARY KEY, giver TEXT NOT NULL) STRICT;
+"""
+
+
+@migrations(name="0023_askers")
+def askers(db: Database) -> None:
+    """By what feedback is counted that no client can make up."""
+    for statement in _statements(_ASKERS):
+        db.execute(statement)
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations that the file has seen and this version does not know: it was written by a newer one."""
     names = {migration.name for migration in migrations.pending(db)}

@@ -33,16 +33,16 @@ class FeedbackCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class GiverCounts:
-    """What one person said of one generation's answers.
+class GroupJudged:
+    """What was said of one generation's answers to a group of callers.
 
     Attributes:
-        giver: tells the person from others, and says nothing else of them.
-        judged: answers of which they said something.
+        group: of callers, as serving counts them.
+        judged: answers of which something was said.
         rejected: of these.
     """
 
-    giver: str
+    group: int
     judged: int
     rejected: int
 
@@ -80,7 +80,7 @@ def take(tx: Connection, opinions: Iterable[Opinion], positions: Mapping[Partiti
         return
     tx.executemany(
         "INSERT OR REPLACE INTO feedback(answer, giver, key_hash, verdict, generation, answered_at, given_at, "
-        "corrected, learned, prompt, text, correction) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "corrected, learned, prompt, text, correction, caller_group) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
     latest = int(tx.execute("SELECT max(id) FROM feedback").fetchone()[0])
@@ -108,6 +108,7 @@ def _row(opinion: Opinion, keys: KnownKeys) -> tuple[object, ...]:
         int(opinion.corrected),
         opinion.learned,
         *texts,
+        opinion.group,
     )
 
 
@@ -120,14 +121,21 @@ def counts(tx: Connection) -> dict[int, FeedbackCounts]:
     return {number: FeedbackCounts(*sums) for number, *sums in rows}
 
 
-def of_givers(tx: Connection, generation: int, since: float) -> list[GiverCounts]:
-    """What each person said of a generation's answers that were given from `since` on, unix seconds."""
+def by_group(tx: Connection, generation: int, since: float) -> list[GroupJudged]:
+    """What was said of a generation's answers that were given from `since` on, unix seconds, by who had asked.
+
+    An answer counts once, by the last word on it, whoever says how many people spoke; and only where it was one of
+    those that are compared.
+    """
     rows = tx.execute(
-        "SELECT giver, key_hash, count(*), sum(verdict = 'reject') FROM feedback "
-        "WHERE generation = ? AND answered_at >= ? GROUP BY giver, key_hash ORDER BY giver, key_hash",
+        # Of a query with max() SQLite takes the other columns from the row that has the greatest.
+        "SELECT caller_group, count(*), sum(verdict = 'reject') FROM ("
+        "SELECT caller_group, verdict, max(id) FROM feedback "
+        "WHERE generation = ? AND answered_at >= ? AND caller_group IS NOT NULL GROUP BY answer) "
+        "GROUP BY caller_group ORDER BY caller_group",
         (generation, since),
     )
-    return [GiverCounts(f"{giver}/{key_hash}", judged, rejected) for giver, key_hash, judged, rejected in rows]
+    return [GroupJudged(*row) for row in rows]
 
 
 def latest(tx: Connection, limit: int, before: int | None, generation: int | None) -> list[StoredOpinion]:

@@ -22,7 +22,7 @@ from memory.intake.hashes_and_sketches import Looked, Looker
 from memory.intake.names import NO_LABEL
 from memory.intake.records import Appended
 from memory.intake.split import Offered
-from memory.samples import counters, offsets, replay_budgets, slices
+from memory.samples import corrections, counters, offsets, replay_budgets, slices
 from memory.samples.offsets import Position, position_of
 from memory.samples.records import Role
 from memory.settings import MemorySettings
@@ -132,9 +132,11 @@ class Intake:
         )
         feedback.take(tx, batch.opinions, positions, self)
         gaps = dead_letters_and_gaps.store_gaps(tx, batch.gaps, positions, self._clock(), self._settings.gaps_kept)
+        first = facts.get_int(tx, "next_sample")
         appended = self._take_documents(
             tx, columns, positions, tombstones.withdrawn(columns, erasures), before_stream=before_stream
         )
+        corrections.note(tx, batch.opinions, positions, first)
         appended = replace(
             appended,
             redelivered=appended.redelivered + letters.redelivered + len(batch.gaps) - gaps,

@@ -13,7 +13,7 @@ from memory.identity.categories import all_categories
 from memory.identity.fingerprints import priorities
 from memory.identity.shared_keys import first_of_key, within
 from memory.ledger.records import DrawSpec, Slice, SliceKind
-from memory.samples import counters, offsets, reading, slices
+from memory.samples import corrections, counters, offsets, reading, slices
 from memory.samples.fair_shares import over_quota, share
 from memory.samples.reading import Placed
 from memory.samples.records import Role, Sample
@@ -57,32 +57,38 @@ def fresh_ids(tx: Connection, bytes_wanted: float, among: Iterable[int] | None) 
 
 
 def sort_fresh(
+    tx: Connection,
     drawn: Sequence[Placed],
     spec: DrawSpec,
     round_number: int,
     settings: MemorySettings,
-    salt: int,
     *,
+    salt: int,
     categories: Collection[int],
 ) -> FreshDraw:
     """Set apart what is beyond its key's quota, and what early stopping is measured on.
 
     Args:
+        tx: of the draw.
         categories: keyed hashes of keys that have no quota.
     """
     ids = np.array([placed.sample.id for placed in drawn], np.int64)
     # Without the round's number: of a key's text it is the same part every time that lies over the quota.
     order = priorities(ids, salt).tolist()
-    surplus = set(
-        over_quota(
-            [
-                (placed.sample.id, placed.sample.key_hash, rank)
-                for placed, rank in zip(drawn, order, strict=True)
-                if placed.sample.key_hash not in categories
-            ],
-            settings.key_quota,
-        )
-    )
+    by_key = [
+        (placed.sample.id, placed.sample.key_hash, rank)
+        for placed, rank in zip(drawn, order, strict=True)
+        if placed.sample.key_hash not in categories
+    ]
+    surplus = set(over_quota(by_key, settings.key_quota))
+    # Who corrects says whose word it is: the quota of keys alone would be one for each name that is made up.
+    givers = corrections.givers(tx, ids.tolist())
+    by_giver = [
+        (sample, givers.get(sample), rank)
+        for sample, rank in zip(ids.tolist(), order, strict=True)
+        if sample not in surplus
+    ]
+    surplus.update(over_quota(by_giver, settings.key_quota))
     # Salted by the round, so that no text is kept from training for ever.
     coins = priorities(ids, salt + round_number).tolist()
     within = [(coin, placed) for coin, placed in zip(coins, drawn, strict=True) if placed.sample.id not in surplus]
@@ -132,23 +138,33 @@ def replay_ids(
 
 
 def within_key_quota(
-    replay: Sequence[Placed], new: Sequence[Placed], quota: int, categories: Collection[int]
+    tx: Connection,
+    replay: Sequence[Placed],
+    new: Sequence[Placed],
+    quota: int,
+    categories: Collection[int],
 ) -> list[Placed]:
     """What is replayed, without what would bring a key over its quota together with its new text; older stays.
 
     Args:
+        tx: of the draw.
         replay: drawn samples, in the order of their ids.
         new: what the round trains on beside them.
-        quota: most samples of one key.
+        quota: most samples of one key, and most corrections that came by one API key.
         categories: keyed hashes of keys that have no quota.
     """
-    taken = Counter(placed.sample.key_hash for placed in new)
+    givers = corrections.givers(tx, (placed.sample.id for placed in (*replay, *new)))
+
+    def bounded(placed: Placed) -> list[int | str]:
+        key, giver = placed.sample.key_hash, givers.get(placed.sample.id)
+        return [*([] if key is None or key in categories else [key]), *([] if giver is None else [giver])]
+
+    taken = Counter(each for placed in new for each in bounded(placed))
     kept = []
     for placed in replay:
-        key = placed.sample.key_hash
-        if key is None or key in categories or taken[key] < quota:
+        if all(taken[each] < quota for each in bounded(placed)):
             kept.append(placed)
-            taken[key] += 1
+            taken.update(bounded(placed))
     return kept
 
 
@@ -183,10 +199,11 @@ def foresee(tx: Connection, spec: DrawSpec, settings: MemorySettings, salt: int)
     chosen = fresh_ids(tx, fresh_budget(spec, settings) * facts.bytes_per_token(tx), None)
     drawn = reading.read(tx, [sample for sample, _ in chosen], text=False)
     categories = all_categories(tx, settings.key_quota)
-    fresh = sort_fresh(drawn, spec, number, settings, salt, categories=categories)
+    fresh = sort_fresh(tx, drawn, spec, number, settings, salt=salt, categories=categories)
     generator = np.random.Generator(np.random.PCG64(number))
     ids = replay_ids(tx, generator, most_bytes=replay_bytes(fresh.train, spec))
-    replay = within_key_quota(reading.read(tx, ids, text=False), fresh.train, settings.key_quota, categories)
+    older = reading.read(tx, ids, text=False)
+    replay = within_key_quota(tx, older, fresh.train, settings.key_quota, categories)
     left = counters.totals(tx, Role.FRESH)[0] - len(drawn)
     return ForeseenDraw(number, number, fresh, tuple(replay), left)
 

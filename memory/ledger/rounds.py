@@ -79,14 +79,15 @@ def begin(
     if not drawn:
         return None
     categories = all_categories(tx, settings.key_quota)
-    fresh = draw.sort_fresh(drawn, spec, number, settings, salt, categories=categories)
+    fresh = draw.sort_fresh(tx, drawn, spec, number, settings, salt=salt, categories=categories)
     # Asked before the slices are sealed: where no round begins their period stays open.
     if judgeable is not None and not judgeable(foreseen_slices.foreseen(tx, settings), _samples(fresh.train)):
         return None
     if fresh.over_quota:
         log.warning("text_over_key_quota", samples=len(fresh.over_quota), key_quota=settings.key_quota)
     # Compared when it arrived, but held-out text may have come since.
-    replayed = draw.within_key_quota(_draw_replay(tx, fresh, spec, seed), fresh.train, settings.key_quota, categories)
+    older = _draw_replay(tx, fresh, spec, seed)
+    replayed = draw.within_key_quota(tx, older, fresh.train, settings.key_quota, categories)
     replay = draw.weigh(tx, held_out.keep_apart(tx, replayed), spec)
     slices.seal(tx, number, settings)
     judged_on = draw.draw_slices(tx, settings, categories)

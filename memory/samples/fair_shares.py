@@ -28,14 +28,14 @@ def share(budget: int, wanted: Mapping[K, int]) -> dict[K, int]:
     return shares
 
 
-def over_quota(keys: Iterable[tuple[int, int | None, int]], quota: int) -> list[int]:
+def over_quota(keys: Iterable[tuple[int, int | str | None, int]], quota: int) -> list[int]:
     """Samples beyond a quota for each key: those of the highest priorities. Samples without a key have no quota.
 
     Args:
-        keys: (id, keyed hash of the key or None, priority).
+        keys: (id, keyed hash of the key, or another name of whoever has a quota, or None; priority).
         quota: most samples of one key.
     """
-    by_key: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    by_key: dict[int | str, list[tuple[int, int]]] = defaultdict(list)
     for sample, key, priority in keys:
         if key is not None:
             by_key[key].append((priority, sample))

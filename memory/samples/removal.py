@@ -35,7 +35,7 @@ def evict(tx: Connection, ids: Sequence[int]) -> int:
 
 
 def _dependants(roles: set[int]) -> list[tuple[str, str]]:
-    tables = [("refusals", "sample")]
+    tables = [("refusals", "sample"), ("corrections", "sample")]
     if roles & {Role.HOLDOUT, Role.ASIDE}:
         tables += [("holdout", "sample"), ("document_scores", "sample"), ("aside", "sample")]
     return tables

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from memory.intake import feedback
-from memory.intake.feedback import FeedbackCounts, GiverCounts, StoredOpinion
+from memory.intake.feedback import FeedbackCounts, GroupJudged, StoredOpinion
 from memory.views.session import Session
 
 
@@ -17,9 +17,12 @@ class FeedbackView:
         """By the generation's number, the newest first: of the latest 100,000 that were said."""
         return self._file.read(feedback.counts)
 
-    def of_givers(self, generation: int, since: float) -> list[GiverCounts]:
-        """What each person said of a generation's answers that were given from `since` on, unix seconds."""
-        return self._file.read(feedback.of_givers, generation, since)
+    def by_group(self, generation: int, since: float) -> list[GroupJudged]:
+        """What was said of a generation's answers that were given from `since` on, unix seconds, by who had asked.
+
+        Of those answers that are compared while one is watched; each once, by the last word on it.
+        """
+        return self._file.read(feedback.by_group, generation, since)
 
     def latest(self, limit: int = 50, before: int | None = None, generation: int | None = None) -> list[StoredOpinion]:
         """What was said, the newest first.

@@ -12,9 +12,11 @@ from serving.errors import CannotServe
 
 KEY_NAME: Final = "key"
 KEY_BYTES: Final = 32
-RANDOM_DIGITS: Final = 20
+RANDOM_DIGITS: Final = 18
+GROUP_DIGITS: Final = 2
 NUMBER_DIGITS: Final = 8
-SIGNED_DIGITS: Final = RANDOM_DIGITS + 2 * NUMBER_DIGITS
+SIGNED_DIGITS: Final = RANDOM_DIGITS + GROUP_DIGITS + 2 * NUMBER_DIGITS
+NO_GROUP: Final = 16**GROUP_DIGITS - 1
 MAC_DIGITS: Final = 20
 
 
@@ -25,10 +27,12 @@ class AnswerOrigin:
     Attributes:
         generation: that gave it.
         at: when it was begun, unix seconds.
+        group: among which callers it was counted, while a generation was watched; None: among none.
     """
 
     generation: int
     at: int
+    group: int | None = None
 
 
 class AnswerIds:
@@ -41,9 +45,11 @@ class AnswerIds:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def new(self, generation: int, at: int) -> str:
-        """The id of an answer, without the prefix of its kind: hex digits."""
-        signed = f"{secrets.token_hex(RANDOM_DIGITS // 2)}{generation:0{NUMBER_DIGITS}x}{at:0{NUMBER_DIGITS}x}"
+    def new(self, generation: int, at: int, group: int | None = None) -> str:
+        """The id of an answer, without the prefix of its kind: hex digits. See `AnswerOrigin`."""
+        among = f"{NO_GROUP if group is None else group:0{GROUP_DIGITS}x}"
+        origin = f"{generation:0{NUMBER_DIGITS}x}{at:0{NUMBER_DIGITS}x}"
+        signed = f"{secrets.token_hex(RANDOM_DIGITS // 2)}{among}{origin}"
         return signed + self._mac(signed)
 
     def origin(self, answer: str) -> AnswerOrigin | None:
@@ -52,8 +58,10 @@ class AnswerIds:
         signed, mac = unique[:SIGNED_DIGITS], unique[SIGNED_DIGITS:]
         if not (unique.isascii() and hmac.compare_digest(mac, self._mac(signed))):
             return None
-        generation, at = signed[RANDOM_DIGITS:-NUMBER_DIGITS], signed[-NUMBER_DIGITS:]
-        return AnswerOrigin(int(generation, 16), int(at, 16))
+        numbers = signed[RANDOM_DIGITS:]
+        group, numbers = int(numbers[:GROUP_DIGITS], 16), numbers[GROUP_DIGITS:]
+        generation, at = int(numbers[:NUMBER_DIGITS], 16), int(numbers[NUMBER_DIGITS:], 16)
+        return AnswerOrigin(generation, at, None if group == NO_GROUP else group)
 
     def _mac(self, signed: str) -> str:
         return hmac.new(self._key, signed.encode(), sha256).hexdigest()[:MAC_DIGITS]

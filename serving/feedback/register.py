@@ -94,9 +94,9 @@ class AnswerRegister:
                 _log.error("feedback_not_taken", directory=str(directory), error=str(error))
         self._ids = AnswerIds(key)
 
-    def new_id(self, generation: int) -> str:
-        """An id for an answer of a generation, without a prefix."""
-        return self._ids.new(generation, int(self._clock()))
+    def new_id(self, generation: int, group: int | None) -> str:
+        """An id for an answer of a generation to one of this group of callers, without a prefix; see `AnswerOrigin`."""
+        return self._ids.new(generation, int(self._clock()), group)
 
     @property
     def keeps_text(self) -> bool:
@@ -146,6 +146,7 @@ class AnswerRegister:
             verdict=said.verdict,
             generation=origin.generation,
             answered_at=origin.at,
+            group=origin.group,
             given_at=self._clock(),
             messages=None if kept is None else kept.messages,
             text=None if kept is None else kept.text,

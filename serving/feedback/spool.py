@@ -45,6 +45,7 @@ class Feedback:
         generation: that gave the answer.
         answered_at: when, unix seconds.
         given_at: when this was said.
+        group: among which callers the answer was counted, while a generation was watched; None: among none.
         messages: what was asked, as role and content; of a plain prompt one whose role is `prompt`. None where no text
             was kept.
         text: of the answer; None likewise.
@@ -59,6 +60,7 @@ class Feedback:
     generation: int
     answered_at: int
     given_at: float
+    group: int | None = None
     messages: tuple[tuple[str, str], ...] | None = None
     text: str | None = None
     correction: str | None = None

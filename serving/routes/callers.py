@@ -40,6 +40,11 @@ class Chosen:
     is_shadow: bool = False
     copy: "Chosen | None" = None
 
+    @property
+    def group(self) -> int | None:
+        """Among which callers the answer is counted; None where it is not."""
+        return None if self.ticket is None else self.ticket.group
+
 
 def caller_of(request: Request, user: object, settings: CanarySettings) -> Caller:
     """Who asks: by the header that the settings name, else by `user`, else by the API key, else each request anew.

@@ -77,7 +77,7 @@ class CompletionRoutes:
                 ]
 
             asked = await run_encoding(size, encode_all)
-            shape = CompletionShape(*self._named(generation))
+            shape = CompletionShape(*self._named(chosen))
             writing = await self._writing(request, chosen, body, asked, body.stop, wanted=wanted_format(body))
             if chosen.is_shadow:
                 return await _thrown_away(writing, shape)
@@ -96,7 +96,7 @@ class CompletionRoutes:
         async def answer(chosen: Chosen) -> Response:
             generation = chosen.generation
             chat = await run_encoding(size, lambda: read_chat(generation, body))
-            shape = chat.shape(*self._named(generation))
+            shape = chat.shape(*self._named(chosen))
             asked, stops = [ReadPrompt(chat.prompt, "messages")], (*body.stop, *chat.stops)
             writing = await self._writing(request, chosen, body, asked, stops, wanted=chat.wanted)
             if chosen.is_shadow:
@@ -108,9 +108,10 @@ class CompletionRoutes:
 
         return await answered(chosen, answer, self._parts.shadows)
 
-    def _named(self, generation: LoadedGeneration) -> tuple[LoadedGeneration, str, int, str]:
+    def _named(self, chosen: Chosen) -> tuple[LoadedGeneration, str, int, str]:
         """What the shape of an answer is made of."""
-        unique = self._parts.answers.new_id(generation.number)
+        generation = chosen.generation
+        unique = self._parts.answers.new_id(generation.number, chosen.group)
         return generation, self._settings.model_name, int(time.time()), unique
 
     def _keep(self, writing: Writing, shape: AnswerShape, asked: Iterable[tuple[str, str]], user: object) -> None:

@@ -58,9 +58,14 @@ class Counting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """By which one request's answers are counted where they belong, whatever is swapped in meanwhile."""
+    """By which one request's answers are counted where they belong, whatever is swapped in meanwhile.
+
+    Attributes:
+        group: of callers, in which the one who asks is.
+    """
 
     role: Role
+    group: int
     _cell: GroupCounts
     _count: Counting
 
@@ -107,7 +112,7 @@ class Tally:
         if self.pair != (serving, watched):
             # Another canary, or another one to compare it with: nothing that was counted is of this pair.
             self.pair, self._serving, self._watched = (serving, watched), _counts(), _counts()
-        return Ticket(role, (self._serving if role == "serving" else self._watched)[group], self.count)
+        return Ticket(role, group, (self._serving if role == "serving" else self._watched)[group], self.count)
 
     def facts(self) -> dict[str, Any]:
         """What the daemon is told: since this process began, or the pair came together."""

@@ -1,6 +1,5 @@
 """What people say of a watched generation's answers, beside what they say meanwhile of the serving one's."""
 
-import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from daemon.rounds.watched.observed import GROUPS
 from gate.live.judge_live import FurtherRate
 from gate.statistics.comparisons import Floats
-from memory.intake.feedback import GiverCounts
+from memory.intake.feedback import GroupJudged
 from memory.ledger.history.canaries import CanaryRecord
 from memory.store import Store
 
@@ -23,17 +22,16 @@ def rejections(store: Store, canary: CanaryRecord, bound: float) -> tuple[Furthe
         canary: which two generations, and since when.
         bound: by how much it may be higher.
     """
-    ours = _by_group(store.feedback.of_givers(canary.generation, canary.since))
-    theirs = _by_group(store.feedback.of_givers(canary.beside, canary.since))
+    ours = _counts(store.feedback.by_group(canary.generation, canary.since))
+    theirs = _counts(store.feedback.by_group(canary.beside, canary.since))
     if not (ours.any() and theirs.any()):
         return ()
     return (FurtherRate(NAME, bound, ours, theirs, must_be_proven=False),)
 
 
-def _by_group(givers: Iterable[GiverCounts]) -> Floats:
-    """Judged and rejected answers by group of people: what one person says is no independent evidence."""
+def _counts(judged: Iterable[GroupJudged]) -> Floats:
+    """Judged and rejected answers by group of those who had asked: who says so can be made up by who says it."""
     counts = np.zeros((GROUPS, 2))
-    for each in givers:
-        group = int.from_bytes(hashlib.blake2b(each.giver.encode(), digest_size=8).digest(), "big") % GROUPS
-        counts[group] += (each.judged, each.rejected)
+    for each in judged:
+        counts[each.group % GROUPS] += (each.judged, each.rejected)
     return counts

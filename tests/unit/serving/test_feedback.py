@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from checkpoints.serving_pointer import Canary
 from serving.engine.loaded import LoadedGeneration
 from serving.feedback.register import LONGEST_CHARACTERS
 from serving.feedback.spool import Feedback, take
+from serving.generations.swap import Watched
+from serving.traffic.choice import Caller
 from tests.unit.serving.conftest import Served
 from tests.unit.serving.test_app import CHAT, PROMPT, chunks
 
@@ -128,6 +131,32 @@ def test_answers_are_given_where_feedback_cannot_be_kept(serve: Serve, first: Lo
         answer = served.client.post("/v1/completions", json=PROMPT)
         assert answer.status_code == 200
         assert give(served, answer.json()["id"]).status_code == 503
+
+
+def test_it_is_counted_among_the_callers_who_had_asked(
+    serve: Serve, first: LoadedGeneration, second: LoadedGeneration, tmp_path: Path
+) -> None:
+    """Of the answers that are compared while a generation is watched, and of no other: nobody can choose it."""
+    keys = tmp_path / "keys"
+    keys.write_text("a-key\n")
+    keys.chmod(0o600)
+    served = serve(first, keys, state=tmp_path / "state")
+    key = {"authorization": "Bearer a-key"}
+
+    def ask(user: str, **headers: str) -> str:
+        answer = served.client.post("/v1/completions", json={**PROMPT, "user": user}, headers=key | headers)
+        return str(answer.json()["id"])
+
+    ids = [ask("before")]
+    served.switch.watch(Watched(second, Canary(second.number, 0.5, "canary", since=0.0)))
+    users = [f"user {number}" for number in range(6)]
+    ids += [ask(user) for user in users]
+    ids += [ask("user 1", **{"x-riverkeep-canary": wish}) for wish in ("always", "never")]
+    for answer in ids:
+        body = {"id": answer, "verdict": "reject", "user": "made up"}
+        assert served.client.post("/v1/feedback", json=body, headers=key).status_code == 200
+    groups = [None if line is None else line.group for line in said(tmp_path / "state")]
+    assert groups == [None, *(Caller(b"user:" + user.encode()).group(2) for user in users), None, None]
 
 
 def test_feedback_needs_a_key_where_answers_do(serve: Serve, first: LoadedGeneration, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from daemon.ingestion.feedback_drain import drain_feedback
 from daemon.rounds.inputs import draw_spec
 from daemon.settings.tree import Settings
 from memory.intake.feedback import FeedbackCounts
+from memory.samples import corrections
 from serving.feedback.spool import Feedback, Spool
 from streams.chats import split
 from tests.unit.daemon.kept import Kept
@@ -144,8 +145,10 @@ def test_a_correction_becomes_text_to_learn_from(kept: Kept) -> None:
         *ASKED,
         ("assistant", RIGHT),
     ]
+    assert kept.store.file.read(corrections.givers, [found.sample.id]) == {found.sample.id: "web"}
     kept.store.people.forget("u")
     assert (kept.store.feedback.latest(), kept.store.people.find("u").samples) == ([], ())
+    assert kept.store.file.read(corrections.givers, [found.sample.id]) == {}
 
 
 def test_a_correction_counts_for_more_than_itself(kept: Kept) -> None:
@@ -162,6 +165,30 @@ def test_a_correction_counts_for_more_than_itself(kept: Kept) -> None:
     noted = kept.control.round_samples(draw.number)["samples"]
     drawn = [one for one in noted if one["part"] == "fresh"]
     assert {(one["topic"], one["weight"]) for one in drawn} == {("(feedback)", 2.0), ("news", 1.0)}
+
+
+def test_people_who_are_made_up_have_one_quota(kept: Kept) -> None:
+    """That of the API key by which their corrections came; so has what names nobody. What is replayed counts too."""
+    settings = kept.settings.memory.model_copy(update={"key_quota": 5})
+    kept.base()
+    kept.arrive(40)
+    corrected = replace(SAID, giver="app", messages=(("prompt", "The river is "),), corrected=True)
+    said = [
+        replace(corrected, answer=f"web-{n}", giver="web", user=f"made-up-{n}", correction=text(40 + n, 80))
+        for n in range(20)
+    ]
+    say(kept, *said, *(replace(corrected, answer=f"app-{n}", correction=text(100 + n, 80)) for n in range(20)))
+    drain(kept)
+    kept.store.file.settings = settings
+    spec = draw_spec(kept.settings)
+    foreseen, over = kept.store.rounds.foreseen_draw(spec)
+    draw = kept.store.rounds.begin(trigger="test", recipe={}, seed=1, spec=spec)
+    assert draw is not None
+    for each in (foreseen, draw):
+        given = [one.source for one in (*each.fresh, *each.early_stop)]
+        assert given.count("feedback") == 10
+        assert given.count("news") > 20
+    assert [one.source for one in over].count("feedback") > 10
 
 
 def test_a_prompts_correction_is_its_continuation(kept: Kept) -> None:

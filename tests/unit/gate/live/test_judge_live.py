@@ -190,6 +190,21 @@ def test_what_is_counted_elsewhere_is_one_more_criterion() -> None:
     assert "rejected by users: +56.67%" in verdict.sentence
 
 
+@pytest.mark.parametrize("groups", [1, 7, 8])
+def test_what_fewer_than_eight_groups_of_callers_say_takes_nothing_back(groups: int) -> None:
+    """However often they say so, neither by a look nor at the deadline; of as many as that it does."""
+    rng = RNG(11)
+    mine, theirs = counts(rng, 100), counts(rng, 300)
+    rejected, fine = np.zeros((GROUPS, 2)), np.stack([np.full(GROUPS, 30.0), np.full(GROUPS, 1.0)], axis=1)
+    rejected[:groups] = 40.0
+    rate = FurtherRate("rejected", 0.1, rejected, fine, must_be_proven=False)
+    decisions = [
+        judge_live(Traffic(mine, theirs, watched_s, watched_s, (rate,)), looks, BOUNDS).verdict.decision
+        for watched_s, looks in ((60, Looks()), (7200, Looks(harm=1, harm_at=100)))
+    ]
+    assert decisions == (["hold", "promote"] if groups < 8 else ["roll_back", "roll_back"])
+
+
 def test_what_few_people_judged_keeps_nothing_from_being_promoted() -> None:
     """It proves nothing by so few; as a criterion that has to be proven it would."""
     rng = RNG(7)

@@ -103,6 +103,7 @@ BOUNDS = {
     "canaries": 40,
     "audit": 1_010,
     "feedback": 0,  # nobody says anything of an answer here
+    "corrections": 0,  # nor corrects it
     "picks": 0,  # nor of two
 }
 """Rows at most, under the small bounds; nobody asks for an erasure here, each of which would be in `forgotten`."""

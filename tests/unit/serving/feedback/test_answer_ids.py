@@ -10,15 +10,21 @@ from hypothesis import strategies as st
 
 from serving.errors import CannotServe
 from serving.feedback.answer_ids import KEY_NAME, AnswerIds, AnswerOrigin, key_in
+from serving.traffic.choice import GROUPS
 
 IDS = AnswerIds(b"k" * 32)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.sampled_from(["cmpl", "chatcmpl"]))
-def test_an_id_says_where_its_answer_came_from(generation: int, at: int, prefix: str) -> None:
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.none() | st.integers(0, GROUPS - 1),
+    st.sampled_from(["cmpl", "chatcmpl"]),
+)
+def test_an_id_says_where_its_answer_came_from(generation: int, at: int, group: int | None, prefix: str) -> None:
     """To who has the key, and to nobody else."""
-    answer = f"{prefix}-{IDS.new(generation, at)}"
-    assert IDS.origin(answer) == AnswerOrigin(generation, at)
+    answer = f"{prefix}-{IDS.new(generation, at, group)}"
+    assert IDS.origin(answer) == AnswerOrigin(generation, at, group)
     assert AnswerIds(b"another").origin(answer) is None
 
 

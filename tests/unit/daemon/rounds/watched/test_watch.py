@@ -245,17 +245,49 @@ def test_one_that_foretells_worse_what_arrives_goes_back(watching: Watching) -> 
     assert "loss of what arrives: +0.1000 nats a token" in verdict["sentence"]
 
 
-def judge(here: World, answered_at: float, *, generation: int, verdict: str) -> None:
-    """Forty people say something of one answer each."""
+def test_one_client_cannot_take_back_a_generation_by_people_that_it_makes_up(watching: Watching) -> None:
+    """Forty of them on one answer, by one key, are one word; answers that were asked for by force are none."""
+    here = watching.here
+    watching.look()
+    canary = here.store.canaries.watched()
+    assert canary is not None
+    for side in ("watched", "serving"):
+        watching.serving.answer(side, 60)
+    judge(here, canary.since + 1, generation=0, verdict="accept")
+    for more in ({"answer": "one", "giver": "a key"}, {"giver": "a key", "group": None}):
+        judge(here, canary.since + 1, generation=1, verdict="reject", made_up=True, **more)
+    assert "watched for" in watching.look()
+    assert len(here.store.feedback.latest(500)) == 120
+    assert [check["name"] for check in canary_verdict(here)["checks"] if check["answers"] == 1] == ["rejected"]
+    # At the deadline too: it is a hundred per cent of what was said.
+    assert watching.look(after_s=1_000) == ""
+    assert ended(here).outcome == "promoted"
+
+
+def canary_verdict(here: World) -> Any:
+    """What is said of the watch so far."""
+    canary = here.store.canaries.watched()
+    assert canary is not None
+    return canary.verdict
+
+
+def judge(
+    here: World, answered_at: float, *, generation: int, verdict: str, made_up: bool = False, **more: Any
+) -> None:
+    """Forty people say something of one answer each, or are said to by one who names them."""
     said = Partition("(feedback)", 0)
     begin = here.store.next_offset(said.topic, said.number) or 0
     opinions = tuple(
         Opinion(
             partition=said,
             offset=begin + number,
-            answer=f"cmpl-{begin + number}",
-            giver=f"giver-{number}",
-            key=None,
+            **{
+                "answer": f"cmpl-{begin + number}",
+                "giver": f"giver-{number}",
+                "key": f"user-{number}" if made_up else None,
+                "group": number,
+                **more,
+            },
             verdict=verdict,
             generation=generation,
             answered_at=answered_at,
