@@ -14,6 +14,7 @@ from memory.store import Store
 from serving.feedback.spool import PROMPT, Feedback, take, taking_away
 from streams.chats import ASSISTANT, BETWEEN, INPUT, TARGET
 from streams.decoding.decode import Decoder
+from streams.decoding.several_labels import write_set
 from streams.document import CORRECTIONS, Batch, Document, Opinion
 from streams.topic_settings import TopicFormat
 
@@ -27,7 +28,8 @@ LOOK_EVERY_SECONDS: Final = 2.0
 LEARNED: Final = "yes"
 WITHOUT_TEXT: Final = "no_text"
 NO_COMPLETIONS: Final = "not_learned_from"
-LEARNS_FROM: Final = frozenset({"causal-lm", "seq2seq"})
+LEARNS_FROM: Final = frozenset({"causal-lm", "seq2seq", "classifier"})
+LABEL: Final = "label"
 
 
 class FeedbackDesk:
@@ -104,7 +106,7 @@ class _Maker:
         self._kind = settings.model.kind
         self._now = now
         self._decoder = Decoder(
-            TopicFormat(),
+            TopicFormat(label_field=LABEL if self._kind == "classifier" else None),
             SOURCE,
             needs=record_needs(settings),
             filters=settings.streams.filters,
@@ -136,7 +138,12 @@ class _Maker:
         found = self._decoder.decode(record, key, float(said.answered_at), PARTITION, offset, self._now)
         return found if isinstance(found, Document) else str(found[0])
 
-    def _record(self, messages: tuple[tuple[str, str], ...], correction: str) -> dict[str, object]:
+    def _record(self, messages: tuple[tuple[str, str], ...], correction: str | tuple[str, ...]) -> dict[str, object]:
+        if self._kind == "classifier":
+            return {"text": messages[0][1], LABEL: correction}
+        # Labels of a model that was a classifier when they came.
+        if not isinstance(correction, str):
+            correction = write_set(correction)
         if self._kind == "seq2seq":
             return {INPUT: messages[0][1], TARGET: correction}
         if messages[0][0] == PROMPT:
@@ -161,5 +168,5 @@ def _opinion(said: Feedback, offset: int, learned: str | None) -> Opinion:
         learned=learned,
         prompt=None if said.messages is None else BETWEEN.join(content for _, content in said.messages),
         text=said.text,
-        correction=said.correction,
+        correction=write_set(said.correction) if isinstance(said.correction, tuple) else said.correction,
     )

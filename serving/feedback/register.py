@@ -53,14 +53,14 @@ class Said:
     Attributes:
         answer: its id.
         verdict: of it.
-        correction: what it should have been.
+        correction: what it should have been; of a text its label, or all labels that fit.
         user: who says so.
         giver: the name of the API key that it came by.
     """
 
     answer: str
     verdict: Verdict
-    correction: str | None
+    correction: str | tuple[str, ...] | None
     user: str | None
     giver: str
 
@@ -127,7 +127,7 @@ class AnswerRegister:
             raise RequestError(
                 "there is no answer of this id from this server", status=404, code="answer_not_found", param="id"
             )
-        if said.correction is not None and len(said.correction) > LONGEST_CHARACTERS:
+        if sum(map(len, said.correction or ())) > LONGEST_CHARACTERS:
             why = f"correction: at most {LONGEST_CHARACTERS} characters"
             raise RequestError(why, status=413, code="correction_too_long", param="correction")
         try:

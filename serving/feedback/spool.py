@@ -49,7 +49,8 @@ class Feedback:
         messages: what was asked, as role and content; of a plain prompt one whose role is `prompt`. None where no text
             was kept.
         text: of the answer; None likewise.
-        correction: what it should have been; None where there is none, or no text is kept.
+        correction: what it should have been; of a text its label, or all labels that fit. None where there is none, or
+            no text is kept.
         corrected: whether a correction was given, kept or not.
     """
 
@@ -63,7 +64,7 @@ class Feedback:
     group: int | None = None
     messages: tuple[tuple[str, str], ...] | None = None
     text: str | None = None
-    correction: str | None = None
+    correction: str | tuple[str, ...] | None = None
     corrected: bool = False
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,6 +17,8 @@ from serving.askers import Asker
 from serving.engine.classify import Classification, Classifier, Probabilities
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError, TimedOut
+from serving.feedback.register import answer_keeper
+from serving.feedback.spool import PROMPT
 from serving.listener import Listener
 from serving.routes.callers import Chosen, answered
 from serving.routes.parts import Parts, read_body, run_encoding
@@ -50,23 +53,28 @@ class ClassifyRoute:
                 await self._classify_counted(request, chosen, ids)
                 return nobody_left()
             rows = await unless_gone(request, self._classify_counted(request, chosen, ids))
-            return nobody_left() if rows is None else self._respond(generation, rows, texts)
+            return nobody_left() if rows is None else self._respond(chosen, rows, texts, body)
 
         return await answered(chosen, answer, self._parts.shadows)
 
-    def _respond(self, generation: LoadedGeneration, rows: Probabilities, texts: Sequence[CutText]) -> Response:
+    def _respond(
+        self, chosen: Chosen, rows: Probabilities, texts: Sequence[CutText], body: ClassifyRequest
+    ) -> Response:
+        generation = chosen.generation
         tokens = sum(len(text.ids) for text in texts)
         number = str(generation.number)
         self._parts.metrics.tokens.labels("read", number).inc(tokens)
         self._parts.metrics.prompt_tokens.labels(number).observe(tokens)
+        labels = [_answer(generation, row) for row in rows]
         data = [
             {
+                "id": self._named(chosen, asked, label, body.user),
                 "index": index,
-                **_answer(generation, row),
+                **label,
                 "probabilities": dict(zip(generation.labels, row, strict=True)),
                 "truncated": text.truncated,
             }
-            for index, (row, text) in enumerate(zip(rows, texts, strict=True))
+            for index, (row, text, asked, label) in enumerate(zip(rows, texts, body.input, labels, strict=True))
         ]
         answer = {
             "object": "list",
@@ -76,6 +84,16 @@ class ClassifyRoute:
             "usage": usage(tokens, 0),
         }
         return json_response(answer, generation=generation)
+
+    def _named(self, chosen: Chosen, asked: str, label: Mapping[str, object], user: object) -> str:
+        """An id for one text's answer, which is kept at hand for what is said of it, where that may be."""
+        answers = self._parts.answers
+        unique = f"clf-{answers.new_id(chosen.generation.number, chosen.group)}"
+        if answers.keeps_text:
+            (said,) = label.values()
+            text = said if isinstance(said, str) else orjson.dumps(said).decode()
+            answer_keeper(answers, unique, ((PROMPT, asked),), user)([text])
+        return unique
 
     async def _classify_counted(
         self, request: Request, chosen: Chosen, texts: Sequence[Sequence[int]]
@@ -134,7 +152,7 @@ class ClassifyRoute:
             self._parts.metrics.cancelled.labels("client_gone").inc()
 
 
-def _answer(generation: LoadedGeneration, row: Sequence[float]) -> dict[str, object]:
+def _answer(generation: LoadedGeneration, row: Sequence[float]) -> Mapping[str, object]:
     """The label of a text; where several may fit, all that are more probable than not."""
     if generation.several:
         return {"labels": [label for label, share in zip(generation.labels, row, strict=True) if share > EVEN]}

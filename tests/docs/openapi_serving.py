@@ -100,7 +100,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         {
             "data": _list(
                 _object(
-                    {"index": WHOLE, "probabilities": {"type": "object", "additionalProperties": NUMBER}},
+                    {"id": TEXT, "index": WHOLE, "probabilities": {"type": "object", "additionalProperties": NUMBER}},
                     label=TEXT,
                     labels=_list(TEXT),
                     truncated={"type": "boolean"},

@@ -77,6 +77,38 @@ def test_text_is_kept_where_it_is_asked_for(serve: Serve, first: LoadedGeneratio
     assert (unclear.messages, unclear.corrected) == (None, True)
 
 
+def test_labels_are_judged_and_corrected_text_by_text(serve: Serve, judge: LoadedGeneration, tmp_path: Path) -> None:
+    """Each has an id; its correction is a label, or all that fit. Text is kept where it is asked for."""
+    for keep in (True, False):
+        state = tmp_path / str(keep)
+        served = serve(judge, classifier=True, state=state, feedback={"keep_text": keep})
+        asked = {"input": ["one two", "three"], "user": "alice"}
+        data = served.client.post("/v1/classify", json=asked).json()["data"]
+        assert len({entry["id"] for entry in data}) == 2
+        for entry, correction in zip(data, ("flood", ["flood", "calm"]), strict=True):
+            assert give(served, entry["id"], correction=correction).json()["generation"] == 1
+        lines = said(state)
+        kept = [(line.messages, line.text, line.correction, line.user) for line in lines if line is not None]
+        assert kept == (
+            [
+                ((("prompt", "one two"),), data[0]["label"], "flood", "alice"),
+                ((("prompt", "three"),), data[1]["label"], ("flood", "calm"), "alice"),
+            ]
+            if keep
+            else [(None, None, None, None)] * 2
+        )
+        assert [line is not None and line.corrected for line in lines] == [True, True]
+
+
+def test_a_list_of_labels_corrects_no_text(serve: Serve, first: LoadedGeneration, tmp_path: Path) -> None:
+    """It would be learned as what it looks like."""
+    served = serve(first, state=tmp_path)
+    answer = served.client.post("/v1/completions", json=PROMPT).json()["id"]
+    response = give(served, answer, correction=["calm"])
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "correction")
+    assert said(tmp_path) == []
+
+
 def test_only_so_many_answers_are_at_hand(serve: Serve, first: LoadedGeneration, tmp_path: Path) -> None:
     """Feedback on older ones is taken all the same, without text."""
     served = serve(first, state=tmp_path, feedback={"keep_text": True, "answers_kept": 1})
@@ -99,6 +131,8 @@ def test_only_so_many_answers_are_at_hand(serve: Serve, first: LoadedGeneration,
         ({"user": 1}, (400, "user")),
         ({"user": "a\0b"}, (400, "user")),
         ({"correction": ""}, (400, "correction")),
+        ({"correction": 7}, (400, "correction")),
+        ({"correction": ["calm", ""]}, (400, "correction")),
         ({"correction": "a" * (LONGEST_CHARACTERS + 1)}, (413, "correction")),
         ({"stars": 5}, (400, "stars")),
     ],

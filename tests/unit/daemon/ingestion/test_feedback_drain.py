@@ -1,5 +1,6 @@
 """What serving wrote down comes into the memory once, killed or not, and corrections are learned from."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -218,12 +219,47 @@ def test_a_correction_that_teaches_nothing_says_why(kept: Kept, said: dict[str, 
     assert kept.store.people.find("u").samples == ()
 
 
-def test_a_classifier_learns_from_no_correction(kept: Kept) -> None:
-    """Its answers are labels."""
-    model = kept.settings.model.model_copy(update={"kind": "classifier"})
+def of_kind(kept: Kept, kind: str, **more: Any) -> Settings:
+    """The settings of another kind of model."""
+    model = kept.settings.model.model_copy(update={"kind": kind, **more})
+    return kept.settings.model_copy(update={"model": model})
+
+
+def test_a_masked_model_learns_from_no_correction(kept: Kept) -> None:
+    """It answers nothing."""
     say(kept, replace(SAID, messages=ASKED, correction=RIGHT, corrected=True))
-    drain(kept, kept.settings.model_copy(update={"model": model}))
+    drain(kept, of_kind(kept, "masked-lm"))
     assert [each.learned for each in kept.store.feedback.latest()] == ["not_learned_from"]
+
+
+def test_a_corrected_label_is_a_labelled_document(kept: Kept) -> None:
+    """Once, of the person; a label that the model does not have teaches nothing, and that is said."""
+    asked = replace(SAID, user="u", messages=(("prompt", ASKED[0][1]),), text="calm", corrected=True)
+    say(kept, replace(asked, correction="flood"), replace(asked, answer="clf-1", correction="drought"))
+    say(kept, replace(asked, answer="clf-2", messages=None, text=None))
+    settings = of_kind(kept, "classifier", labels=("calm", "flood"))
+    assert [drain(kept, settings), drain(kept, settings)] == [3, 0]
+    assert [each.learned for each in kept.store.feedback.latest()] == ["no_text", "unknown_label", "yes"]
+    (found,) = kept.store.people.find("u").samples
+    assert (found.sample.text, found.sample.label, found.sample.source) == (ASKED[0][1], "flood", "feedback")
+
+
+def test_of_several_labels_all_that_fit_are_given(kept: Kept, tmp_path: Path) -> None:
+    """As a list, which may be empty: none fits."""
+    (tmp_path / "model").mkdir()
+    config = {"problem_type": "multi_label_classification", "id2label": {"0": "calm", "1": "flood", "2": "ice"}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    asked = replace(SAID, text='["calm"]', corrected=True)
+    for number, labels in enumerate((("ice", "flood"), ())):
+        text = (("prompt", f"{number} {ASKED[0][1]}"),)
+        say(kept, replace(asked, answer=f"clf-{number}", user=f"u{number}", messages=text, correction=labels))
+    drain(kept, of_kind(kept, "classifier"))
+    assert [(each.learned, each.correction) for each in kept.store.feedback.latest()] == [
+        ("yes", "[]"),
+        ("yes", '["flood","ice"]'),
+    ]
+    given = [found.sample.label for user in ("u0", "u1") for found in kept.store.people.find(user).samples]
+    assert given == ['["flood","ice"]', "[]"]
 
 
 def test_an_erasure_finds_what_waits(kept: Kept) -> None:
