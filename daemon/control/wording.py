@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from daemon.control.answers.canaries import AnsweredTo
 from daemon.control.answers.comparisons import ComparisonAnswer, PickTally
 from daemon.control.answers.records import SampleLine
 
@@ -165,3 +166,13 @@ def share_words(tally: PickTally) -> str:
     if share is None or lower is None or upper is None:
         return "–"
     return f"{share:.0%}, {lower:.0%} to {upper:.0%}"
+
+
+def answered_words(answered: AnsweredTo | None) -> str:
+    """To whom a watched generation answered; empty where that is not known, or nobody."""
+    if answered is None:
+        return ""
+    named = [f"{each['requests']:,} of {each['key'] or 'those without a key'}" for each in answered["by_key"]]
+    if others := answered["other_keys"]:
+        named.append(f"{answered['other_requests']:,} of {others:,} other key{'s' if others > 1 else ''}")
+    return f"it answered {', '.join(named)}" if named else ""

@@ -18,6 +18,11 @@ from serving.traffic.settings import CanarySettings
 from serving.traffic.tally import Ticket, blames_generation
 
 LONGEST_NAME: Final = 1024
+ERRORS_FROM: Final = 400
+
+
+def _nobody() -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Chosen:
         is_canary: whether the generation is one that is watched.
         is_shadow: whether the answer is thrown away; it must cost the others nothing.
         copy: by what a copy of the request is answered, whose answer is thrown away; None: there is none.
+        by_canary: told that a canary answered the request.
     """
 
     generation: LoadedGeneration
@@ -39,6 +45,7 @@ class Chosen:
     is_canary: bool = False
     is_shadow: bool = False
     copy: "Chosen | None" = None
+    by_canary: Callable[[], None] = _nobody
 
     @property
     def group(self) -> int | None:
@@ -69,7 +76,7 @@ async def answered(
     if chosen.copy is not None:
         shadows.copy(partial(answer, chosen.copy))
     try:
-        return await answer(chosen)
+        response = await answer(chosen)
     except RequestError as error:
         if not chosen.is_canary:
             raise
@@ -79,4 +86,7 @@ async def answered(
             # The guard would name the serving generation.
             response.headers[GENERATION_HEADER] = str(chosen.generation.number)
             return response
-    return await answer(Chosen(chosen.fallback))
+        return await answer(Chosen(chosen.fallback))
+    if response.status_code < ERRORS_FROM:
+        chosen.by_canary()
+    return response

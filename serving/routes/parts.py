@@ -116,7 +116,8 @@ class Parts:
         ticket = self.tally.ticket(serving.number, number, role, caller.group(number)) if forced is None else None
         if not chosen:
             return Chosen(serving, ticket)
-        return Chosen(watched.generation, ticket, None if forced else serving, is_canary=True)
+        asker = self.tally.asker(serving.number, number, request.scope["asker"].name)
+        return Chosen(watched.generation, ticket, None if forced else serving, is_canary=True, by_canary=asker)
 
     def _choose_shadow(self, caller: Caller, serving: LoadedGeneration, watched: Watched) -> Chosen:
         """The serving generation, and for a share of the callers a copy for the shadow."""

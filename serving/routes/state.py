@@ -66,8 +66,11 @@ class StateRoutes:
         }
         return json_response(facts)
 
-    async def canary(self, _: Request) -> Response:
-        """Which generation is watched beside which, and how the answers of both went: what the daemon judges by."""
+    async def canary(self, request: Request) -> Response:
+        """Which generation is watched beside which, and how the answers of both went: what the daemon judges by.
+
+        To whom the watched one answers is for the daemon alone: the names of keys are nobody else's business.
+        """
         parts = self._parts
         watched, status = parts.switch.watched, parts.switch.status
         facts = {
@@ -77,6 +80,8 @@ class StateRoutes:
             "why": self._why_canary_failed(),
             **parts.tally.facts(),
         }
+        if request.scope["is_daemon"]:
+            facts["askers"] = dict(parts.tally.askers)
         return json_response(facts)
 
     def _why_canary_failed(self) -> str:

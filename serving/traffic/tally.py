@@ -5,6 +5,8 @@ mean is a typical latency, which one answer that took a minute does not decide, 
 """
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -15,6 +17,10 @@ Role = Literal["serving", "canary", "shadow"]
 BLAMED: Final = (Failed, EngineLost, TimedOut, Unanswerable)
 """What the model or its engine is to blame for; all else is the client's doing, or the queue's."""
 SHORTEST_S: Final = 1e-6
+MOST_ASKERS: Final = 1_000
+"""API keys that are told apart; the requests of others are counted together."""
+OTHERS: Final = "(others)"
+"""No key has such a name."""
 
 
 def blames_generation(error: BaseException) -> bool:
@@ -100,19 +106,37 @@ class Tally:
     Attributes:
         count: counts each answer in the metrics too.
         pair: the numbers of the serving generation and of the watched one; None before there is one.
+        askers: by the name of an API key, empty where a request bore none: how many requests the watched one answered,
+            those that asked for it among them.
     """
 
     count: Counting
     pair: tuple[int, int] | None = None
+    askers: Counter[str] = field(default_factory=Counter)
     _serving: list[GroupCounts] = field(default_factory=_counts)
     _watched: list[GroupCounts] = field(default_factory=_counts)
 
     def ticket(self, serving: int, watched: int, role: Role, group: int) -> Ticket:
         """By which a request is counted that `role` answers."""
+        self._compare(serving, watched)
+        return Ticket(role, group, (self._serving if role == "serving" else self._watched)[group], self.count)
+
+    def asker(self, serving: int, watched: int, name: str) -> Callable[[], None]:
+        """By which it is counted that the watched one answered a request with this API key."""
+        self._compare(serving, watched)
+        # Bound now: it counts for this pair, whatever is swapped in meanwhile.
+        askers = self.askers
+
+        def answered() -> None:
+            askers[name if name in askers or len(askers) < MOST_ASKERS else OTHERS] += 1
+
+        return answered
+
+    def _compare(self, serving: int, watched: int) -> None:
         if self.pair != (serving, watched):
             # Another canary, or another one to compare it with: nothing that was counted is of this pair.
             self.pair, self._serving, self._watched = (serving, watched), _counts(), _counts()
-        return Ticket(role, group, (self._serving if role == "serving" else self._watched)[group], self.count)
+            self.askers = Counter()
 
     def facts(self) -> dict[str, Any]:
         """What the daemon is told: since this process began, or the pair came together."""

@@ -1,9 +1,9 @@
 """What was, as a person sees it: a generation that is watched in traffic, and the audit log."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.markup import escape
 from rich.text import Text
@@ -12,25 +12,24 @@ from daemon.cli.render.screen import console, table
 from daemon.control.answers.audit import AuditLine
 from daemon.control.answers.canaries import CanaryLine, CanaryStanding
 from daemon.control.printable import inline
+from daemon.control.wording import answered_words
 from daemon.span import span as ago
-
-WORDS = {
-    "errors": "failed answers",
-    "first_token": "time to the first token",
-    "pace": "time for each further token",
-}
+from gate.live.verdict import WHAT
 
 
 def canary_text(canary: CanaryStanding, now: float) -> Text:
     """How the watch stands, in a line of the status."""
     share = f"{canary['share']:.0%} of the requests"
     counted = f"{canary['answers']:,} of its answers and {canary['serving_answers']:,} beside them compared"
-    return Text(f"{inline(canary['detail'])}; {share}, for {ago(now - canary['since'])}, {counted}", "yellow")
+    to = "".join(f"; {words}" for words in [inline(answered_words(canary["answered_to"]))] if words)
+    return Text(f"{inline(canary['detail'])}; {share}, for {ago(now - canary['since'])}, {counted}{to}", "yellow")
 
 
 def print_canary(canary: CanaryLine) -> None:
     """How a round's generation fared in traffic."""
     console.print(Text(_said(canary)))
+    if words := inline(answered_words(canary["answered_to"])):
+        console.print(Text(f"Of requests {words}."))
     checks = canary["verdict"].get("checks") or []
     if not checks:
         return
@@ -51,8 +50,8 @@ def _said(canary: CanaryLine) -> str:
 
 
 def _row(check: Mapping[str, Any]) -> Iterator[str]:
-    yield WORDS.get(check["name"], inline(check["name"]).replace("_", " "))
-    told = _rate if check["kind"] == "difference" else _times
+    yield WHAT.get(check["name"], inline(check["name"]).replace("_", " "))
+    told = FORMS.get(check["kind"], _times)
     yield told(check["figure"])
     yield told(check["bound"])
     yield f"{told(check['lower'])} … {told(check['upper'])}"
@@ -63,8 +62,16 @@ def _rate(value: float | None) -> str:
     return "unknown" if value is None else f"{value:+.2%}"
 
 
+def _nats(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.4f} nats"
+
+
 def _times(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f} times"
+
+
+FORMS: Final[Mapping[str, Callable[[float | None], str]]] = {"difference": _rate, "ratio": _times, "nats": _nats}
+"""How figures of each kind of check are written."""
 
 
 def print_audit(lines: Sequence[AuditLine]) -> None:

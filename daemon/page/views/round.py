@@ -7,6 +7,7 @@ from typing import Any, Final
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.rounds import RoundAnswer, RoundSamplesAnswer
 from daemon.control.answers.status import RoundStanding
+from daemon.control.wording import answered_words
 from daemon.page.addresses import record_address
 from daemon.page.views.checks import CheckRow, check_rows
 from daemon.page.views.rounds import RoundInProgress, RoundRow, round_in_progress, round_row
@@ -218,7 +219,8 @@ def _notes(answer: RoundAnswer, training: Mapping[str, Any]) -> Sequence[str]:
     if answer["canary"] is not None:
         canary = answer["canary"]
         outcome = canary["outcome"].replace("_", " ")
-        notes.append(f"Generation {canary['generation']} was watched in traffic: {outcome}.")
+        words = "".join(f"; of requests {words}" for words in [answered_words(canary["answered_to"])] if words)
+        notes.append(f"Generation {canary['generation']} was watched in traffic: {outcome}{words}.")
     return notes
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from daemon.control.answers.canaries import CanaryLine
 from daemon.control.answers.serving import CountedByServing, LatencyAnswer, ServingAnswer, SwapLine, TimesCounted
+from daemon.control.wording import answered_words
 from daemon.page.addresses import with_query
 from daemon.page.time_charts import TimeChart, slot_words, swap_words, time_chart, time_words
 from gate.live.verdict import WHAT
@@ -60,7 +61,11 @@ class CriterionRow:
 
 @dataclass(frozen=True, slots=True)
 class WatchedView:
-    """The generation that is watched."""
+    """The generation that is watched.
+
+    Attributes:
+        answered: to whom it answered, in words; empty where that is not known, or nobody.
+    """
 
     generation: int
     beside: int
@@ -68,6 +73,7 @@ class WatchedView:
     share: float
     since: float
     sentence: str
+    answered: str
     criteria: tuple[CriterionRow, ...]
 
 
@@ -244,6 +250,7 @@ def _watched(canary: CanaryLine) -> WatchedView:
         share=canary["share"],
         since=canary["since"],
         sentence=str(verdict.get("sentence", "")),
+        answered=answered_words(canary["answered_to"]),
         criteria=tuple(_criterion(check) for check in verdict.get("checks") or ()),
     )
 

@@ -8,9 +8,12 @@ import numpy as np
 
 from gate.live.judge_live import COLUMNS, Looks, Traffic, no_traffic
 from gate.statistics.comparisons import Floats
+from memory.ledger.history.canaries import ASKERS, OTHERS
 
 GROUPS: Final = 64
 """Of callers, as serving counts them."""
+MOST_ASKERS: Final = 1_000
+"""API keys that are told apart, of all processes together."""
 OUR_SIDE: Final = "watched"
 THEIR_SIDE: Final = "serving"
 
@@ -30,6 +33,8 @@ class Observed:
         read_to: the highest number of a sample that both generations have read, or were to; None before the watch was
             looked at.
         documents: how many both have read.
+        askers: by the name of an API key, empty for none: how many requests the watched generation answered.
+        said_askers: what the process with `pid` had counted of that when it was asked last.
     """
 
     traffic: Traffic = field(default_factory=lambda: Traffic(no_traffic(GROUPS), no_traffic(GROUPS)))
@@ -41,6 +46,8 @@ class Observed:
     silent: bool = False
     read_to: int | None = None
     documents: int = 0
+    askers: Mapping[str, int] = field(default_factory=dict)
+    said_askers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def answers(self) -> bool:
@@ -75,7 +82,10 @@ class Observed:
         loaded = facts.get("loaded") == pair[1]
         base = {} if is_new else self.said
         counts = facts.get("counts") or {}
-        heard = replace(self, pid=pid, said=base, replaced=replaced, loaded=loaded, silent=False)
+        said_askers = {} if is_new else self.said_askers
+        heard = replace(
+            self, pid=pid, said=base, said_askers=said_askers, replaced=replaced, loaded=loaded, silent=False
+        )
         if (facts.get("serving"), facts.get("watched")) != pair or not counts:
             return heard
         said = {side: read_counts(counts[side]) for side in (OUR_SIDE, THEIR_SIDE)}
@@ -83,7 +93,9 @@ class Observed:
         traffic = replace(
             self.traffic, ours=self.traffic.ours + more[OUR_SIDE], theirs=self.traffic.theirs + more[THEIR_SIDE]
         )
-        return replace(heard, traffic=traffic, said=said)
+        asked = read_askers(facts.get("askers") or {})
+        askers = _with(self.askers, asked, said_askers)
+        return replace(heard, traffic=traffic, said=said, askers=askers, said_askers=asked)
 
     def read(self, group: int, *, tokens: int, difference: float) -> "Observed":
         """What both generations found of a document, added to what was known.
@@ -111,6 +123,7 @@ class Observed:
             "losses": None if self.traffic.losses is None else self.traffic.losses.tolist(),
             "read_to": self.read_to,
             "documents": self.documents,
+            ASKERS: dict(self.askers),
         }
 
     @classmethod
@@ -128,7 +141,13 @@ class Observed:
             losses=None if losses is None else read_counts(losses, columns=2),
         )
         looks = Looks(values["harm"], values["harm_at"], values["proof"], values["proof_at"])
-        return cls(traffic, looks, read_to=values.get("read_to"), documents=values.get("documents", 0))
+        return cls(
+            traffic,
+            looks,
+            read_to=values.get("read_to"),
+            documents=values.get("documents", 0),
+            askers=values.get(ASKERS, {}),
+        )
 
 
 def read_counts(rows: Any, columns: int = COLUMNS) -> Floats:
@@ -141,6 +160,28 @@ def read_counts(rows: Any, columns: int = COLUMNS) -> Floats:
     if found.shape != (GROUPS, columns) or not np.isfinite(found).all():
         raise ValueError(f"counts of {found.shape} where ({GROUPS}, {columns}) were expected")
     return found
+
+
+def read_askers(counts: Any) -> dict[str, int]:
+    """How many requests with each API key, as it stands in JSON.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not all(isinstance(name, str) and isinstance(count, int) for name, count in dict(counts).items()):
+        raise ValueError("counts of requests by key are a number for each name")
+    return dict(counts)
+
+
+def _with(askers: Mapping[str, int], said: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """What was counted so far, with what a process says now beyond what it said before."""
+    if any(said.get(name, 0) < count for name, count in before.items()):
+        before = {}
+    sums = dict(askers)
+    for name, count in said.items():
+        known = name if name in sums or len(sums) < MOST_ASKERS else OTHERS
+        sums[known] = sums.get(known, 0) + count - before.get(name, 0)
+    return sums
 
 
 def _more(said: Floats, before: Floats | None) -> Floats:

@@ -14,6 +14,11 @@ from memory.ledger.records import GenerationState
 CanaryOutcome = Literal["watched", "promoted", "rolled_back"]
 """What became of a watched generation. Values are stored."""
 MOST_TOLD: Final = 100
+ASKERS: Final = "askers"
+"""What was observed of a watch has under this name how many requests with each API key the generation answered."""
+OTHERS: Final = "(others)"
+"""Stands for keys beyond those that are told apart; the name of none."""
+MOST_NAMED: Final = 10
 _COLUMNS: Final = "generation, beside, round, mode, share, since, ended_at, outcome, ended_by, watch, verdict"
 
 
@@ -57,6 +62,43 @@ class CanaryRecord:
     ended_by: str
     watch: Mapping[str, Any]
     verdict: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredTo:
+    """To whom a watched generation answered.
+
+    Attributes:
+        by_key: the names of those API keys with which it answered most requests, the most first, and how many; an
+            empty name stands for all requests without a key.
+        other_keys: how many others there were, at least.
+        other_requests: with those.
+    """
+
+    by_key: tuple[tuple[str, int], ...] = ()
+    other_keys: int = 0
+    other_requests: int = 0
+
+
+def answered_to(watch: Mapping[str, Any]) -> AnsweredTo | None:
+    """To whom it answered by what was observed; None where that was not noted."""
+    if ASKERS not in watch:
+        return None
+    askers: dict[str, int] = dict(watch[ASKERS])
+    beyond = askers.pop(OTHERS, 0)
+    ordered = sorted(askers.items(), key=lambda each: (-each[1], each[0]))
+    named, others = ordered[:MOST_NAMED], ordered[MOST_NAMED:]
+    requests = sum(count for _, count in others) + beyond
+    return AnsweredTo(tuple(named), len(others) + bool(beyond), requests)
+
+
+def _as_noted(canary: CanaryRecord) -> dict[str, Any]:
+    """To whom a watched generation answered, for a line of the audit log."""
+    told = answered_to(canary.watch)
+    if told is None:
+        return {}
+    others = {"other_keys": told.other_keys, "other_requests": told.other_requests} if told.other_keys else {}
+    return {"answered_to": dict(told.by_key), **others}
 
 
 def begin(tx: Connection, generation: int, *, round_number: int, plan: CanaryPlan, now: float) -> None:
@@ -107,7 +149,8 @@ def promote(tx: Connection, generation: int, verdict: Mapping[str, Any] | None, 
         raise WrongState(f"Generation {generation} was watched beside {canary.beside}, which serves no more.")
     _set_state(tx, generation, GenerationState.ACCEPTED)
     facts.put(tx, "serving", generation)
-    audit.note(tx, "serves", {"generation": generation, "before": canary.beside}, who=by, now=now)
+    detail = {"generation": generation, "before": canary.beside, **_as_noted(canary)}
+    audit.note(tx, "serves", detail, who=by, now=now)
     _end(tx, canary, "promoted", verdict, by=by, now=now)
 
 
@@ -115,7 +158,8 @@ def roll_back(tx: Connection, generation: int, verdict: Mapping[str, Any] | None
     """See `Store.canaries.roll_back`."""
     canary = _require_watched(tx, generation)
     _set_state(tx, generation, GenerationState.ROLLED_BACK)
-    audit.note(tx, "taken_back", {"generation": generation, "beside": canary.beside}, who=by, now=now)
+    detail = {"generation": generation, "beside": canary.beside, **_as_noted(canary)}
+    audit.note(tx, "taken_back", detail, who=by, now=now)
     _end(tx, canary, "rolled_back", verdict, by=by, now=now)
 
 

@@ -101,10 +101,12 @@ def test_criteria_of_a_watch_are_kept_broken_or_not_proven(ground: Ground) -> No
         check("nats", None, None, None),
     ]
     watch = {"generation": 5, "beside": 4, "mode": "canary", "share": 0.1, "since": 1.0, "ended_at": None}
+    watch |= {"answered_to": {"by_key": [{"key": "web", "requests": 7}], "other_keys": 0, "other_requests": 0}}
     watch |= {"outcome": "watched", "ended_by": "", "verdict": {"sentence": "it goes on", "checks": checks}}
     told: Any = ground.control.serving() | {"canary": watch}
     view = serving_view(told, ground.control.latency(), 1)
     assert view.watched is not None
+    assert view.watched.answered == "it answered 7 of web"
     assert [row.verdict for row in view.watched.criteria] == ["kept", "broken", "not proven yet", "not proven yet"]
     assert [row.figure for row in view.watched.criteria] == ["+1.00%", "1.50 times", "+0.0200 nats a token", "unknown"]
 

@@ -41,6 +41,21 @@ def test_what_served_when_can_be_told(store: Store, stream: Stream) -> None:
     ]
 
 
+def test_to_whom_it_was_a_canary_stands_beside_what_came_of_it(store: Store, stream: Stream) -> None:
+    """By the names of API keys: those with most requests, how many others, and all without a key as one."""
+    round_of(store, stream, [text(n) for n in range(60)])
+    askers = {f"key-{number:02}": number for number in range(1, 13)} | {"": 50, "(others)": 7}
+    for number, end in ((2, store.canaries.roll_back), (3, store.canaries.promote)):
+        watch(store, stream)
+        store.canaries.note(number, {"askers": askers}, {})
+        end(number, by="its watch")
+    told = [detail for what, who, detail in lines(store) if who == "its watch"]
+    assert [detail["answered_to"] for detail in told] == [
+        {"": 50, **{f"key-{number:02}": number for number in range(12, 3, -1)}}
+    ] * 2
+    assert {(detail["other_keys"], detail["other_requests"]) for detail in told} == {(4, 3 + 2 + 1 + 7)}
+
+
 def test_pages_go_back_from_the_newest(store: Store) -> None:
     """By id, as other lists do."""
     for number in range(5):

@@ -4,18 +4,22 @@ import asyncio
 import math
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from checkpoints.serving_pointer import Canary, CanaryMode
 from serving.engine.loaded import LoadedGeneration
 from serving.generations.swap import Watched
 from serving.routes.shadows import Shadows
 from serving.traffic.choice import Caller
+from serving.traffic.tally import MOST_ASKERS, Tally
 from tests.harness import wait_until
 from tests.unit.serving.conftest import Served, load, reference
+from tests.unit.serving.traffic.test_watched_text import by_probes
 
 Serve = Callable[..., Served]
 PROMPT = {"prompt": "the state", "max_tokens": 3, "temperature": 0}
@@ -112,6 +116,41 @@ def test_who_has_a_key_may_say_which_answers(
     assert served.count("watched_answers_total", role="canary", outcome="answered") == 0
     assert ask(served, key | {"x-riverkeep-canary": "perhaps"}).status_code == 400
     assert ask(serve(first), {"x-riverkeep-canary": "always"}).status_code == 403
+
+
+def test_the_daemon_learns_to_whom_the_canary_answered(
+    serve: Serve, first: LoadedGeneration, second: LoadedGeneration, tmp_path: Path
+) -> None:
+    """Request by request, by the key's name, those by force too; of what the other one answered nothing."""
+    keys = tmp_path / "keys"
+    keys.write_text(f"web sha256:{sha256(b'web-key').hexdigest()}\napp sha256:{sha256(b'app-key').hexdigest()}\n")
+    served = serve(first, keys, daemon_key="d" * 32)
+    watch(served, second, share=1.0)
+    web, app = ({"authorization": f"Bearer {name}-key"} for name in ("web", "app"))
+    for headers, more in (
+        (web, {"n": 2, "temperature": 1}),
+        (web, {"stream": True}),
+        (web | {"x-riverkeep-canary": "always"}, {}),
+        (web | {"x-riverkeep-canary": "never"}, {}),
+        (app, {}),
+        (app, {"max_tokens": 10**9}),
+    ):
+        ask(served, headers, **more)
+    client = TestClient(by_probes(served.app))
+    facts = client.get("/v1/riverkeep/canary", headers={"authorization": "Bearer " + "d" * 32}).json()
+    assert facts["askers"] == {"web": 3, "app": 1}
+    assert "askers" not in served.client.get("/v1/riverkeep/canary", headers=web).json()
+
+
+def test_keys_beyond_those_that_are_told_apart_are_counted_together() -> None:
+    """However many there are."""
+    tally = Tally(lambda role, *, failed: None)
+    for number in range(MOST_ASKERS + 5):
+        tally.asker(1, 2, f"key-{number}")()
+    tally.asker(1, 2, "key-0")()
+    assert (len(tally.askers), tally.askers["key-0"], tally.askers["(others)"]) == (MOST_ASKERS + 1, 2, 5)
+    tally.asker(1, 3, "web")()
+    assert dict(tally.askers) == {"web": 1}
 
 
 def test_with_nothing_watched_the_serving_generation_answers(serve: Serve, first: LoadedGeneration) -> None:

@@ -40,6 +40,11 @@ STANDING: CanaryStanding = {
     "answers": 120,
     "serving_answers": 1080,
     "detail": "generation 5 is watched as a canary beside generation 4: watched for 600 s more",
+    "answered_to": {
+        "by_key": [{"key": "web", "requests": 1100}, {"key": "", "requests": 20}],
+        "other_keys": 3,
+        "other_requests": 4,
+    },
 }
 
 
@@ -49,6 +54,8 @@ def test_the_status_says_how_the_watch_stands() -> None:
     assert text.startswith("generation 5 is watched as a canary beside generation 4: watched for 600 s more")
     assert "10% of the requests" in text
     assert "120 of its answers and 1,080 beside them" in text
+    assert "it answered 1,100 of web, 20 of those without a key, 4 of 3 other keys" in text
+    assert "it answered" not in str(canary_text({**STANDING, "answered_to": None}, now=3600.0))
 
 
 def test_a_round_shows_what_was_found_in_traffic(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +71,7 @@ def test_a_round_shows_what_was_found_in_traffic(capsys: pytest.CaptureFixture[s
             "answers": 64,
         },
         {"name": "pace", "kind": "ratio", "figure": 1.1, "bound": 1.25, "lower": None, "upper": None, "answers": 60},
+        {"name": "loss", "kind": "nats", "figure": 0.01, "bound": 0.02, "lower": 0.0, "upper": 0.03, "answers": 9},
     ]
     line: CanaryLine = {
         "generation": 5,
@@ -75,9 +83,12 @@ def test_a_round_shows_what_was_found_in_traffic(capsys: pytest.CaptureFixture[s
         "outcome": "rolled_back",
         "ended_by": "its watch in traffic",
         "verdict": {"decision": "roll_back", "sentence": "It is worse.", "checks": checks},
+        "answered_to": STANDING["answered_to"],
     }
     print_canary(line)
     shown = " ".join(capsys.readouterr().out.split())
     assert "generation 5 beside generation 4, 10%; rolled back by its watch in traffic. It is worse." in shown
     assert "failed answers +10.00% +2.00% +3.00% … +20.00% 64" in shown
     assert "1.10 times 1.25 times unknown … unknown 60" in shown
+    assert "loss of what arrives +0.0100 nats +0.0200 nats +0.0000 nats … +0.0300 nats 9" in shown
+    assert "Of requests it answered 1,100 of web, 20 of those without a key, 4 of 3 other keys." in shown

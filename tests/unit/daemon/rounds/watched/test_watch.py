@@ -9,6 +9,7 @@ import pytest
 
 from checkpoints.generation_store import GenerationStore
 from daemon.assembly.live_metrics import what_rounds_wait_for
+from daemon.control.facts.history import canary_line, canary_standing
 from daemon.lifecycle.shutdown import Shutdown
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Wait
@@ -61,6 +62,7 @@ class Serving:
         self.failing: int | None = None
         self.failures = 0
         self.why = ""
+        self.askers: dict[str, int] = {}
         self.counts = {side: [GroupCounts() for _ in range(GROUPS)] for side in ("serving", "watched")}
 
     def answer(self, side: str, answers: int, *, errors: int = 0, seconds: float = 0.1) -> None:
@@ -76,7 +78,7 @@ class Serving:
 
     def restart(self, pid: int) -> None:
         """Another process, which counts from nothing."""
-        self.pid = pid
+        self.pid, self.askers = pid, {}
         self.counts = {side: [GroupCounts() for _ in range(GROUPS)] for side in self.counts}
 
     def ask(self) -> dict[str, Any] | None:
@@ -94,6 +96,7 @@ class Serving:
             "serving": serving,
             "watched": watched,
             "counts": counts if self.pair else {},
+            "askers": dict(self.askers),
         }
 
 
@@ -296,6 +299,34 @@ def judge(
         for number in range(40)
     )
     here.store.append(Batch((), (), (), {said: begin + len(opinions)}, opinions=opinions))
+
+
+def test_to_whom_it_was_a_canary_is_known_while_it_is_watched_and_after(watching: Watching) -> None:
+    """By API key, through a restart of the serving process and one of the daemon, in the ledger and the audit log."""
+    here, serving = watching.here, watching.serving
+    watching.look()
+    serving.askers = {"web": 3, "": 1}
+    watching.look(after_s=10)
+    serving.askers = {"web": 5, "": 1}
+    watching.look(after_s=10)
+    serving.restart(pid=2)
+    serving.askers = {"web": 1, "app": 2}
+    watching.look(after_s=10)
+    serving.restart(pid=3)
+    watching.watch = watching.start()
+    serving.askers = {"app": 1}
+    watching.look(after_s=10)
+    canary = here.store.canaries.watched()
+    assert canary is not None
+    expected = [("web", 6), ("app", 3), ("", 1)]
+    for told in (canary_standing(canary)["answered_to"], canary_line(canary)["answered_to"]):
+        assert told is not None
+        assert [(each["key"], each["requests"]) for each in told["by_key"]] == expected
+    serving.answer("watched", 12, errors=12)
+    serving.answer("serving", 100)
+    assert watching.look() == ""
+    (line,) = [line for line in here.store.audit.latest() if line.what == "taken_back"]
+    assert line.detail["answered_to"] == dict(expected)
 
 
 def test_a_slow_one_goes_back(watching: Watching) -> None:
