@@ -1,4 +1,4 @@
-"""A serving process whose passes fail or hang: it says so, and under the daemon's watch another takes its place."""
+"""A serving process whose passes fail, hang or leak: it says so, and the daemon puts another in its place."""
 
 import json
 import os
@@ -61,7 +61,7 @@ class Sick:
             asker.join()
 
 
-@pytest.mark.parametrize("how", ["fail", "hang"])
+@pytest.mark.parametrize("how", ["fail", "hang", "leak"])
 def test_a_sick_process_is_replaced(tmp_path: Path, how: str) -> None:
     """The daemon's part says why, counts it, starts another, and that one answers."""
     sick, reasons = Sick(tmp_path, how), list[str]()
@@ -89,7 +89,9 @@ def test_a_sick_process_is_replaced(tmp_path: Path, how: str) -> None:
     assert set(reasons) == {"broken"}
 
 
-@pytest.mark.parametrize(("how", "words"), [("fail", "passes failed"), ("hang", "a forward pass has taken")])
+@pytest.mark.parametrize(
+    ("how", "words"), [("fail", "passes failed"), ("hang", "a forward pass has taken"), ("leak", "passes failed")]
+)
 def test_a_sick_replica_says_no_to_the_probe_of_life(tmp_path: Path, how: str, words: str) -> None:
     """With nobody to watch it but Kubernetes: 503 with the reason, and a metric that an alert reads."""
     sick = Sick(tmp_path, how)
