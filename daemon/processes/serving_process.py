@@ -130,14 +130,21 @@ class ServingProcess:
         content = self._ask_for("/metrics", within_s=min(ANSWER_WITHIN_SECONDS, self._stuck_seconds))
         return "" if content is None else content.decode(errors="replace")
 
-    def read_pair(self, serving: int, watched: int, text: str) -> dict[str, Any] | None:
-        """How probable the serving generation and the watched one find a text; None where the process does not answer.
+    def read_pair(self, serving: int, watched: int, said: Mapping[str, Any]) -> dict[str, Any] | None:
+        """How probable the serving generation and the watched one find what is said.
+
+        Args:
+            serving, watched: the generations.
+            said: `text`, or the `messages` of a chat.
+
+        Returns:
+            what the process answers; None where it does not.
 
         From any thread; may block for `READ_WITHIN_SECONDS`.
         """
         if self._status.pid is None:
             return None
-        asked = {"serving": serving, "watched": watched, "text": text}
+        asked = {"serving": serving, "watched": watched, **said}
         return self._exchange("/v1/riverkeep/watched-text", asked, within_s=READ_WITHIN_SECONDS)
 
     def announce_end(self) -> None:

@@ -84,6 +84,7 @@ class Traffic:
         rates: what else is compared.
         losses: of text that arrived meanwhile and both read, by group of keys: tokens, and the sum of the watched
             one's losses minus the serving one's, in nats, shape (groups, 2); None or all 0: none was read.
+        no_losses: why none can be read here; empty where they can.
     """
 
     ours: Floats
@@ -92,6 +93,7 @@ class Traffic:
     open_s: float = 0.0
     rates: Sequence[FurtherRate] = ()
     losses: Floats | None = None
+    no_losses: str = ""
 
     @property
     def answers(self) -> int:
@@ -131,7 +133,7 @@ def judge_live(traffic: Traffic, looks: Looks, bounds: LiveBounds) -> Judged:
     """Say what follows for a watched generation by now."""
     if traffic.answers >= max(FIRST_LOOK, 2 * looks.harm_at):
         looks = replace(looks, harm=looks.harm + 1, harm_at=traffic.answers)
-        criteria = len(_checks(traffic, bounds, bounds.confidence))
+        criteria = sum(not check.not_compared for check in _checks(traffic, bounds, bounds.confidence))
         checks = _checks(traffic, bounds, _confidence_of_harm(bounds, looks.harm, criteria))
         if broken := [check for check in checks if check.proven_broken]:
             why = f"it is worse than what serves: {broken[0].sentence()}"
@@ -151,6 +153,9 @@ def _to_be_proven(checks: Sequence[LiveCheck], traffic: Traffic) -> list[LiveChe
     spared = {rate.name for rate in traffic.rates if not rate.must_be_proven}
     if traffic.losses is not None and not enough_groups(traffic.losses):
         # Where hardly anything arrives it would keep every watch from its end.
+        spared.add(LOSS)
+    if traffic.no_losses:
+        # Said, and held against nobody: nothing that a generation does could prove it.
         spared.add(LOSS)
     return [check for check in checks if check.name not in spared]
 
@@ -191,6 +196,9 @@ def _checks(traffic: Traffic, bounds: LiveBounds, confidence: float) -> tuple[Li
         apart = loss_difference(traffic.losses, confidence)
         tokens = int(traffic.losses[:, 0].sum())
         checks.append(LiveCheck(LOSS, "nats", apart.estimate, bounds.max_loss_rise, apart.lower, apart.upper, tokens))
+    elif traffic.no_losses:
+        bound, nothing = bounds.max_loss_rise, (-math.inf, math.inf, 0)
+        checks.append(LiveCheck(LOSS, "nats", math.nan, bound, *nothing, not_compared=traffic.no_losses))
     return tuple(checks)
 
 

@@ -30,6 +30,7 @@ class LiveCheck:
         bound: the largest that is allowed.
         lower, upper: confidence limits: of proof that the bound is broken, and of proof that it is kept.
         answers: of the watched generation that it rests on; of `loss` tokens that both read.
+        not_compared: why nothing was measured, as nothing can be here; empty where it was, or may be.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LiveCheck:
     lower: Figure
     upper: Figure
     answers: int
+    not_compared: str = ""
 
     @property
     def proven_kept(self) -> bool:
@@ -58,6 +60,8 @@ class LiveCheck:
     def sentence(self) -> str:
         """What was found, for a person."""
         what = WHAT.get(self.name, self.name.replace("_", " "))
+        if self.not_compared:
+            return f"{what}: not compared, as {self.not_compared}"
         if math.isnan(self.figure):
             return f"{what}: nothing to compare yet"
         within = f"within {self._told(self.lower)} … {self._told(self.upper)}"

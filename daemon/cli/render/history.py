@@ -50,7 +50,10 @@ def _said(canary: CanaryLine) -> str:
 
 
 def _row(check: Mapping[str, Any]) -> Iterator[str]:
-    yield WHAT.get(check["name"], inline(check["name"]).replace("_", " "))
+    what = WHAT.get(check["name"], inline(check["name"]).replace("_", " "))
+    # Watches that ended earlier have none.
+    why = inline(check.get("not_compared", ""))
+    yield f"{what}: not compared, as {why}" if why else what
     told = FORMS.get(check["kind"], _times)
     yield told(check["figure"])
     yield told(check["bound"])

@@ -259,6 +259,7 @@ def _criterion(check: Mapping[str, Any]) -> CriterionRow:
     kind, bound = check["kind"], check["bound"]
     is_kept = check["upper"] is not None and check["upper"] <= bound
     is_broken = check["lower"] is not None and check["lower"] > bound
+    why = check.get("not_compared", "")
     return CriterionRow(
         what=WHAT.get(check["name"], str(check["name"]).replace("_", " ")),
         figure=_figure(kind, check["figure"]),
@@ -266,7 +267,13 @@ def _criterion(check: Mapping[str, Any]) -> CriterionRow:
         interval=f"{_figure(kind, check['lower'])} … {_figure(kind, check['upper'])}",
         answers=check["answers"],
         level="good" if is_kept else "bad" if is_broken else "idle",
-        verdict="kept" if is_kept else "broken" if is_broken else "not proven yet",
+        verdict=f"not compared, as {why}"
+        if why
+        else "kept"
+        if is_kept
+        else "broken"
+        if is_broken
+        else "not proven yet",
     )
 
 

@@ -13,6 +13,7 @@ from daemon.rounds.watched.observed import GROUPS, Observed
 from memory.ledger.history.canaries import CanaryRecord
 from memory.samples.records import Sample
 from memory.store import Store
+from streams.chats import split
 
 log = structlog.get_logger(__name__)
 
@@ -20,12 +21,18 @@ MOST_DOCUMENTS: Final = 512
 """Of one watch: enough to tell a hundredth of a nat, and it bounds what they cost those who ask."""
 LONGEST_CHARACTERS: Final = 8_000
 """Of a document are read; serving reads no more than some hundred tokens of it."""
-PASSED_OVER: Final = 20
-"""Chats and pairs at a look: they are learned as a template writes them, which the serving process is not told."""
-NOT_GIVEN: Final = frozenset({"not_given_by_engine", "wrong_model_kind", "answered_elsewhere"})
+MOST_TURNS: Final = 32
+"""Of a chat, likewise."""
+NOT_GIVEN: Final[Mapping[str, str]] = {
+    "not_given_by_engine": "the engine tells no log-probabilities of what it reads",
+    "wrong_model_kind": "only causal language models are asked how they foretell what arrives",
+    "answered_elsewhere": "answers are given by engines that others run",
+}
+"""By the error's code, why a serving process never tells a loss."""
 
-ReadPair = Callable[[int, int, str], Mapping[str, Any] | None]
-"""Has the serving generation and the watched one read a text; what the serving process answers, None where nothing."""
+ReadPair = Callable[[int, int, Mapping[str, Any]], Mapping[str, Any] | None]
+"""Has the serving generation and the watched one read a `text`, or the `messages` of a chat; what the serving process
+answers, None where nothing."""
 
 
 def _beside(work: Callable[[], None]) -> None:
@@ -50,6 +57,11 @@ class ArrivingText:
         self._beside = beside
         self._reading: _Reading | None = None
         self._not_given_by: int | None = None
+        self._why_not = ""
+
+    def why_not(self, observed: Observed) -> str:
+        """Why the serving process never tells a loss; empty where it does, or was not asked yet."""
+        return self._why_not if observed.pid is not None and observed.pid == self._not_given_by else ""
 
     def look(self, canary: CanaryRecord, observed: Observed) -> Observed:
         """Take in what was read since the last look, and have the next document read, where there is one.
@@ -75,9 +87,9 @@ class ArrivingText:
     def _taken(self, reading: "_Reading", observed: Observed) -> Observed:
         # Also of one that could not be read: it would not be the next time.
         observed = replace(observed, read_to=reading.sample.id)
-        if reading.answer.get("code") in NOT_GIVEN:
+        if (why := NOT_GIVEN.get(str(reading.answer.get("code")))) is not None:
             # Until there is another process, which may have another engine.
-            self._not_given_by = observed.pid
+            self._not_given_by, self._why_not = observed.pid, why
             log.info("canary_loss_not_compared", generation=reading.pair[1], reason=reading.answer.get("message"))
             return observed
         found = _found(reading.answer)
@@ -88,15 +100,10 @@ class ArrivingText:
     def _begun(self, read: ReadPair, canary: CanaryRecord, observed: Observed) -> Observed:
         if observed.documents >= MOST_DOCUMENTS:
             return observed
-        for _ in range(PASSED_OVER):
-            sample = self._store.next_fresh(observed.read_to or 0)
-            if sample is None:
-                break
-            if sample.turns is None:
-                self._reading = _Reading((canary.beside, canary.generation), sample, read)
-                self._beside(self._reading.run)
-                break
-            observed = replace(observed, read_to=sample.id)
+        sample = self._store.next_fresh(observed.read_to or 0)
+        if sample is not None:
+            self._reading = _Reading((canary.beside, canary.generation), sample, read)
+            self._beside(self._reading.run)
         return observed
 
 
@@ -110,11 +117,24 @@ class _Reading:
 
     def run(self) -> None:
         try:
-            answer = self._read(*self.pair, self.sample.text[:LONGEST_CHARACTERS]) or {}
+            answer = self._read(*self.pair, _said(self.sample)) or {}
             error = answer.get("error")
             self.answer = error if isinstance(error, Mapping) else answer
         finally:
             self.ended.set()
+
+
+def _said(sample: Sample) -> Mapping[str, Any]:
+    """What is to be read of a document: its beginning; of a chat as many of its turns as that has."""
+    if sample.turns is None:
+        return {"text": sample.text[:LONGEST_CHARACTERS]}
+    room, turns = LONGEST_CHARACTERS, []
+    for message in split(sample.text, sample.turns)[:MOST_TURNS]:
+        turns.append({"role": message.role, "content": message.content[:room]})
+        room -= len(message.content)
+        if room <= 0:
+            break
+    return {"messages": turns}
 
 
 def _found(answer: Mapping[str, Any]) -> tuple[int, float] | None:

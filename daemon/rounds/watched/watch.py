@@ -127,7 +127,7 @@ class CanaryWatch:
         settings = self._settings().serving.canary
         # Nobody was given a shadow's answers.
         said = () if canary.mode == "shadow" else rejections(self._rooms.store, canary, settings.max_rejection_rise)
-        traffic = replace(self._observed.traffic, rates=said)
+        traffic = replace(self._observed.traffic, rates=said, no_losses=self._arriving.why_not(self._observed))
         judged = judge_live(traffic, self._observed.looks, bounds_of(settings, canary.mode))
         looked = judged.looks != self._observed.looks
         self._observed = replace(self._observed, looks=judged.looks)

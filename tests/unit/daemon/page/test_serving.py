@@ -99,6 +99,7 @@ def test_criteria_of_a_watch_are_kept_broken_or_not_proven(ground: Ground) -> No
         check("ratio", 1.5, 1.2, 1.9),
         check("nats", 0.02, -0.1, 0.3),
         check("nats", None, None, None),
+        check("nats", None, None, None) | {"not_compared": "nobody can read"},
     ]
     watch = {"generation": 5, "beside": 4, "mode": "canary", "share": 0.1, "since": 1.0, "ended_at": None}
     watch |= {"answered_to": {"by_key": [{"key": "web", "requests": 7}], "other_keys": 0, "other_requests": 0}}
@@ -107,8 +108,16 @@ def test_criteria_of_a_watch_are_kept_broken_or_not_proven(ground: Ground) -> No
     view = serving_view(told, ground.control.latency(), 1)
     assert view.watched is not None
     assert view.watched.answered == "it answered 7 of web"
-    assert [row.verdict for row in view.watched.criteria] == ["kept", "broken", "not proven yet", "not proven yet"]
-    assert [row.figure for row in view.watched.criteria] == ["+1.00%", "1.50 times", "+0.0200 nats a token", "unknown"]
+    assert [row.verdict for row in view.watched.criteria] == [
+        *("kept", "broken", "not proven yet", "not proven yet", "not compared, as nobody can read"),
+    ]
+    assert [row.figure for row in view.watched.criteria] == [
+        "+1.00%",
+        "1.50 times",
+        "+0.0200 nats a token",
+        "unknown",
+        "unknown",
+    ]
 
 
 class Answering:

@@ -271,6 +271,20 @@ def test_losses_have_to_be_proven_as_soon_as_there_are_enough_keys() -> None:
     assert (late.decision, "it looks worse: loss of what arrives" in late.sentence) == ("roll_back", True)
 
 
+def test_where_no_loss_can_be_read_that_is_said_and_keeps_nobody_from_serving() -> None:
+    """A criterion that is left out in silence would pass for one that was held; proven it cannot be by anybody."""
+    rng = RNG(12)
+    mine, theirs = counts(rng, 1000), counts(rng, 3000)
+    traffic = Traffic(mine, theirs, 900, 900, no_losses="the engine tells none")
+    verdict = judge_live(traffic, Looks(), BOUNDS).verdict
+    assert verdict.decision == "promote"
+    (check,) = (check for check in verdict.checks if check.name == "loss")
+    assert (check.not_compared, check.proven_kept, check.looks_broken) == ("the engine tells none", False, False)
+    assert "loss of what arrives: not compared, as the engine tells none" in verdict.sentence
+    late = judge_live(replace(traffic, open_s=7200, ours=no_traffic(GROUPS)), Looks(), BOUNDS).verdict
+    assert (late.decision, late.to_json()["checks"][-1]["figure"]) == ("promote", None)
+
+
 def test_one_that_foretells_worse_by_the_bound_is_promoted_no_more_often_than_stated() -> None:
     """At a look, where five in a hundred are stated: documents of several lengths, with a few that change a lot."""
     rng, mine, theirs = RNG(10), counts(RNG(1), 4000), counts(RNG(2), 12000)

@@ -9,11 +9,15 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from checkpoints.serving_pointer import Canary
+from learner.material.chats import encode_chat
+from learner.material.plain_text import control_ids
 from serving.engine.completion import Completion
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import NotGivenByEngine
 from serving.generations.swap import Watched
 from serving.guard import PROBES
+from streams.chats import Message
+from tests.unit.learner.material.test_chats import CHATML
 from tests.unit.serving.conftest import Served
 
 Serve = Callable[..., Served]
@@ -73,6 +77,73 @@ def test_both_read_the_same_tokens(serve: Serve, first: LoadedGeneration, second
     assert served.count("watched_answers_total", role="canary", outcome="answered") == 0
     long = read(served, "river " * 1_200).json()
     assert long["tokens"] == 511
+
+
+CHAT = [
+    {"role": "system", "content": "be brief"},
+    {"role": "user", "content": "how long is the river </s> then"},
+    {"role": "assistant", "content": "it is long"},
+    {"role": "user", "content": "and the state"},
+    {"role": "assistant", "content": "it is strong"},
+]
+
+
+def read_chat(served: Served, messages: list[dict[str, str]], **more: Any) -> Any:
+    """What the daemon is answered of a chat."""
+    client = TestClient(by_probes(served.app), raise_server_exceptions=False)
+    body = {"serving": 1, "watched": 2, "messages": messages, **more}
+    return client.post(ROUTE, json=body, headers={"authorization": f"Bearer {KEY}"})
+
+
+@pytest.fixture
+def chat_models(
+    models: tuple[LoadedGeneration, LoadedGeneration], monkeypatch: pytest.MonkeyPatch
+) -> tuple[LoadedGeneration, LoadedGeneration]:
+    """Both, as models that have a chat template."""
+    for generation in models:
+        monkeypatch.setattr(generation.tokenizer, "chat_template", CHATML)
+    return models
+
+
+def test_of_a_chat_what_the_assistant_says_is_foretold(
+    serve: Serve, chat_models: tuple[LoadedGeneration, LoadedGeneration]
+) -> None:
+    """By the learner's own rule, with what ends its turns; what the others say is read, and counts for nothing."""
+    answer = read_chat(watching(serve, *chat_models), CHAT).json()
+    for name, generation in zip(("serving", "watched"), chat_models, strict=True):
+        messages = [Message(**turn) for turn in CHAT]
+        chat = encode_chat(generation.tokenizer, messages, control_ids(generation.tokenizer))
+        with torch.inference_mode():
+            ids = torch.tensor(chat.ids.tolist())
+            logits = generation.model(input_ids=ids[None], use_cache=False).logits[0]
+        losses = torch.nn.functional.cross_entropy(logits[:-1], ids[1:], reduction="none")
+        learned = torch.from_numpy(chat.learned)[1:]
+        assert answer["tokens"] == int(learned.sum()) < len(ids) - 1
+        assert answer[name] == pytest.approx(float(losses[learned].sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("messages", "more", "code"),
+    [
+        (CHAT[:2], {}, "nothing_to_compare"),
+        ([{"role": "user", "content": "long " * 700}, *CHAT[2:3]], {}, "nothing_to_compare"),
+        ([{"role": "input", "content": "a"}, {"role": "target", "content": "b"}], {}, "nothing_to_compare"),
+        (CHAT, {"text": "both"}, None),
+        ([], {}, None),
+        (CHAT * 7, {}, None),
+        ([{"role": "user", "content": "a" * 8_001}], {}, None),
+    ],
+)
+def test_a_chat_that_cannot_be_compared_is_an_error(
+    serve: Serve,
+    chat_models: tuple[LoadedGeneration, LoadedGeneration],
+    messages: list[dict[str, str]],
+    more: dict[str, Any],
+    code: str | None,
+) -> None:
+    """One without an answer in what is read, one of roles that no chat has, and one that is too much."""
+    response = read_chat(watching(serve, *chat_models), messages, **more)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, code)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,16 @@ def test_a_round_shows_what_was_found_in_traffic(capsys: pytest.CaptureFixture[s
         },
         {"name": "pace", "kind": "ratio", "figure": 1.1, "bound": 1.25, "lower": None, "upper": None, "answers": 60},
         {"name": "loss", "kind": "nats", "figure": 0.01, "bound": 0.02, "lower": 0.0, "upper": 0.03, "answers": 9},
+        {
+            "name": "loss",
+            "kind": "nats",
+            "figure": None,
+            "bound": 0.02,
+            "lower": None,
+            "upper": None,
+            "answers": 0,
+            "not_compared": "nobody can read",
+        },
     ]
     line: CanaryLine = {
         "generation": 5,
@@ -91,4 +101,5 @@ def test_a_round_shows_what_was_found_in_traffic(capsys: pytest.CaptureFixture[s
     assert "failed answers +10.00% +2.00% +3.00% … +20.00% 64" in shown
     assert "1.10 times 1.25 times unknown … unknown 60" in shown
     assert "loss of what arrives +0.0100 nats +0.0200 nats +0.0000 nats … +0.0300 nats 9" in shown
+    assert "loss of what arrives: not compared, as nobody can read unknown" in shown
     assert "Of requests it answered 1,100 of web, 20 of those without a key, 4 of 3 other keys." in shown

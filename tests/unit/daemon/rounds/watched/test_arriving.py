@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from daemon.rounds.watched.arriving import MOST_DOCUMENTS, ArrivingText
+from daemon.rounds.watched.arriving import LONGEST_CHARACTERS, MOST_DOCUMENTS, MOST_TURNS, ArrivingText
 from daemon.rounds.watched.observed import Observed
 from memory.ledger.history.canaries import CanaryRecord
 from streams.chats import Message, join
 from streams.document import Batch, Document, Partition
 from tests.unit.daemon.kept import Kept
+from tests.unit.memory.helpers import text as text_of
 
 WATCHED = CanaryRecord(2, 1, 3, "canary", 0.1, 0.0, None, "watched", "", {}, {})
 ANSWERING = Observed(pid=7, loaded=True)
@@ -22,13 +23,13 @@ class Serving:
     """A stand-in for the serving process: the watched generation finds each token a tenth of a nat worse."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int, int, str]] = []
+        self.asked: list[tuple[int, int, Mapping[str, Any]]] = []
         self.answer: Mapping[str, Any] | None = {"tokens": 20, "serving": 40.0, "watched": 42.0}
         self.waiting: list[Callable[[], None]] = []
 
-    def read(self, serving: int, watched: int, text: str) -> Mapping[str, Any] | None:
+    def read(self, serving: int, watched: int, said: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """As `ServingProcess.read_pair`."""
-        self.asked.append((serving, watched, text))
+        self.asked.append((serving, watched, said))
         return self.answer
 
     def end_all(self) -> None:
@@ -83,7 +84,8 @@ def test_what_came_since_the_watch_began_is_read_once_by_both(kept: Kept, servin
     came = fresh_since(kept, before)
     assert came > 20
     observed = look_on(text, serving, observed)
-    assert len(serving.asked) == len(set(serving.asked)) == came == observed.documents
+    texts = {said["text"] for _, _, said in serving.asked}
+    assert len(serving.asked) == len(texts) == came == observed.documents
     assert {(first, second) for first, second, _ in serving.asked} == {(1, 2)}
     losses = observed.traffic.losses
     assert losses is not None
@@ -130,7 +132,10 @@ def test_an_engine_that_tells_no_log_probabilities_is_asked_once(kept: Kept, ser
     kept.arrive(10)
     observed = look_on(text, serving, observed, times=5)
     assert len(serving.asked) == 1
-    look_on(text, serving, replace(observed, pid=8), times=5)
+    assert text.why_not(observed) == "the engine tells no log-probabilities of what it reads"
+    another = replace(observed, pid=8)
+    assert text.why_not(another) == ""
+    look_on(text, serving, another, times=5)
     assert len(serving.asked) == 2
 
 
@@ -148,16 +153,38 @@ def test_nothing_is_read_while_the_watched_generation_does_not_answer(kept: Kept
     assert text.look(another, replace(observed, loaded=False)).documents == 0
 
 
-def test_chats_are_left_out(kept: Kept, serving: Serving) -> None:
-    """They are learned as the model's template writes them, which the memory does not know."""
+def arrive_chats(kept: Kept, chats: list[list[Message]]) -> None:
+    """Let them arrive, each of somebody else."""
+    place = Partition("chats", 0)
+    documents = tuple(
+        Document(chat.text, "chats", f"u{n}", None, None, 1.0, place, n, turns=chat.turns)
+        for n, chat in enumerate(map(join, chats))
+    )
+    kept.store.append(Batch(documents, (), (), {place: len(chats)}))
+
+
+def test_chats_are_read_turn_by_turn(kept: Kept, serving: Serving) -> None:
+    """As they were said: how they are written only the model's template knows, which the serving process has."""
     text = arriving(kept, serving)
     observed = text.look(WATCHED, ANSWERING)
-    place = Partition("chats", 0)
-    said = [join([Message("user", f"how long is river {n}"), Message("assistant", f"{n} miles")]) for n in range(20)]
-    chats = tuple(
-        Document(chat.text, "chats", f"u{n}", None, None, 1.0, place, n, turns=chat.turns)
-        for n, chat in enumerate(said)
-    )
-    kept.store.append(Batch(chats, (), (), {place: 20}))
-    look_on(text, serving, observed, times=3)
-    assert serving.asked == []
+    said = [[Message("user", f"how long is river {n}"), Message("assistant", f"{n} miles")] for n in range(20)]
+    arrive_chats(kept, said)
+    observed = look_on(text, serving, observed, times=40)
+    assert observed.documents == len(serving.asked) > 10
+    known = [[{"role": each.role, "content": each.content} for each in chat] for chat in said]
+    assert all(asked["messages"] in known for _, _, asked in serving.asked)
+
+
+def test_of_a_long_chat_the_beginning_is_read(kept: Kept, serving: Serving) -> None:
+    """Both in turns and in characters: what it costs those who ask has a bound."""
+    text = arriving(kept, serving)
+    observed = text.look(WATCHED, ANSWERING)
+    long = [[Message("user", "say it"), Message("assistant", text_of(n, words=1_500))] for n in range(20)]
+    many = [[Message("assistant", text_of(100 * n + turn, words=4)) for turn in range(50)] for n in range(20)]
+    arrive_chats(kept, [*long, *many])
+    look_on(text, serving, observed, times=60)
+    sizes = {
+        (len(asked["messages"]), sum(len(turn["content"]) for turn in asked["messages"]) == LONGEST_CHARACTERS)
+        for _, _, asked in serving.asked
+    }
+    assert sizes == {(2, True), (MOST_TURNS, False)}
