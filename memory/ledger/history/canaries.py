@@ -65,7 +65,7 @@ class CanaryRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredTo:
+class CanaryAskers:
     """To whom a watched generation answered.
 
     Attributes:
@@ -80,7 +80,7 @@ class AnsweredTo:
     other_requests: int = 0
 
 
-def answered_to(watch: Mapping[str, Any]) -> AnsweredTo | None:
+def answered_to(watch: Mapping[str, Any]) -> CanaryAskers | None:
     """To whom it answered by what was observed; None where that was not noted."""
     if ASKERS not in watch:
         return None
@@ -89,7 +89,7 @@ def answered_to(watch: Mapping[str, Any]) -> AnsweredTo | None:
     ordered = sorted(askers.items(), key=lambda each: (-each[1], each[0]))
     named, others = ordered[:MOST_NAMED], ordered[MOST_NAMED:]
     requests = sum(count for _, count in others) + beyond
-    return AnsweredTo(tuple(named), len(others) + bool(beyond), requests)
+    return CanaryAskers(tuple(named), len(others) + bool(beyond), requests)
 
 
 def _as_noted(canary: CanaryRecord) -> dict[str, Any]:
