@@ -25,7 +25,7 @@ from serving.api_keys import ApiKeys
 from serving.askers import Asker, Askers
 from serving.engine.traces import REQUEST_ID_HEADER, RequestTrace
 from serving.errors import NotReady, RequestError, error_body
-from serving.generations.swap import Switch
+from serving.generations.switch import Switch
 from serving.keys.entries import KeyEntry
 from serving.metrics import ServingMetrics
 from serving.tracing.spans import NO_SPAN, NO_TRACING, Span, Tracing

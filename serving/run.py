@@ -32,7 +32,8 @@ from serving.feedback.register import AnswerRegister
 from serving.generations.engines import EngineLoader
 from serving.generations.loading import Brings, Loader
 from serving.generations.remote import RemoteLoader
-from serving.generations.swap import Follower, Switch
+from serving.generations.swap import Follower
+from serving.generations.switch import Switch
 from serving.generations.warm import warming
 from serving.guard import PROBES
 from serving.metrics import ServingMetrics

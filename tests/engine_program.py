@@ -54,7 +54,7 @@ def serve(settings: ServingSettings, model: Path) -> None:
         from serving.app import build_app
         from serving.engine.completions import Engine
         from serving.engine.loaded import LoadedGeneration
-        from serving.generations.swap import Switch
+        from serving.generations.switch import Switch
         from serving.metrics import ServingMetrics
         from serving.routes.parts import Parts
 

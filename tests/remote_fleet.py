@@ -27,6 +27,8 @@ from starlette.routing import Route
 from serving.processes.launch import KEY_VARIABLE
 
 KEY = "a-key-of-the-fleet"
+LISTED_WITHIN_S = 1.0
+"""How long an engine may take to say what it has; one that is kept from its work is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Fleet:
         listed: list[dict[str, Any]] = []
         for engine in list(self._engines.values()):
             try:
-                answer = await self._client.get(f"{engine.url}/v1/models", headers=_headers())
+                answer = await self._client.get(f"{engine.url}/v1/models", headers=_headers(), timeout=LISTED_WITHIN_S)
                 listed += answer.json()["data"]
             except httpx.TransportError:
                 continue

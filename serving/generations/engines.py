@@ -4,7 +4,6 @@ import secrets
 import shutil
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,13 +20,14 @@ from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import Ending, RunningEngine
 from serving.errors import BrokenGeneration
 from serving.generations.comparing import require_alike
+from serving.generations.departures import Departures
 from serving.generations.outlined import outlined
 from serving.generations.verifying import verify
 from serving.metrics import ServingMetrics
 from serving.processes.asking import KnownModel
 from serving.processes.launch import served_name
 from serving.processes.program import Program
-from serving.processes.shared_program import AdapterRefused, SharedProgram
+from serving.processes.shared_program import AdapterRefused, ProgramEnded, SharedProgram
 from serving.settings import ServingSettings
 
 _log = structlog.get_logger(__name__)
@@ -80,6 +80,7 @@ class EngineLoader:
     _ending: threading.Event = field(default_factory=threading.Event)
     _running: dict[RunningEngine, Path | None] = field(default_factory=dict)
     _shared: dict[int, SharedProgram] = field(default_factory=dict)
+    _departures: Departures = field(default_factory=Departures)
 
     def fits_beside(self, number: int, beside: LoadedGeneration, /) -> bool:
         """Whether a generation is brought in while another answers: always where both are adapters in one engine."""
@@ -178,8 +179,14 @@ class EngineLoader:
     def _put_in(self, number: int, ground: Ground) -> "_Begun":
         """An adapter in a program on its ground, which may run already."""
         path, name = self.store.path(number), served_name(self.settings.model_name, number)
-        shared = self._shared_on(ground.generation, rank_of(path))
-        inside = shared.put_in(name, path.resolve(), self.settings.request_timeout_s)
+        rank, within_s = rank_of(path), self.settings.request_timeout_s
+        shared = self._shared_on(ground.generation, rank)
+        try:
+            inside = shared.put_in(name, path.resolve(), within_s)
+        except ProgramEnded:
+            # With its last adapter, just now: that is no refusal.
+            shared = self._shared_on(ground.generation, rank)
+            inside = shared.put_in(name, path.resolve(), within_s)
         return _Begun(shared.program, inside, name, path, None)
 
     def _shared_on(self, ground: int, rank: int) -> SharedProgram:
@@ -241,16 +248,12 @@ class EngineLoader:
 
     def let_go(self, generation: LoadedGeneration) -> None:
         """End a generation's engine once nobody holds the generation; does not wait for that."""
-        assert generation.engine is not None
-        gone = threading.Event()
-        # By the last reference: requests that wait in the queue hold it as well, and none of them is to fail.
-        weakref.finalize(generation, gone.set)
         wait_s = 0.0 if generation.lost else self.settings.request_timeout_s
-        threading.Thread(target=self._end_after, args=(gone, generation.engine, wait_s), daemon=True).start()
+        self._departures.begin(generation, wait_s, lambda engine: self._end_engine(engine, 0.0))
 
-    def _end_after(self, gone: threading.Event, engine: RunningEngine, wait_s: float) -> None:
-        gone.wait(wait_s)
-        self._end_engine(engine, 0.0)
+    def take_back(self, generation: LoadedGeneration, /) -> bool:
+        """Have a generation's engine stay that was to end with the last who holds the generation."""
+        return self._departures.call_off(generation)
 
     def make_room(self, generation: LoadedGeneration) -> None:
         """End a generation's engine, when the answers under way are out or their time is up; waits for that."""

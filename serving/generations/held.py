@@ -30,6 +30,7 @@ class HeldGenerations:
         self._held: dict[int, _Held] = {}
         # Noted alone: a model may be freed in whichever thread, in the midst of whatever it does, with any lock held.
         self._left: deque[int] = deque()
+        self._leaving: weakref.WeakSet[LoadedGeneration] = weakref.WeakSet()
         self._lock = threading.Lock()
 
     def add(self, generation: LoadedGeneration) -> None:
@@ -41,6 +42,18 @@ class HeldGenerations:
             self._held[at] = _Held(generation.number, engine)
             self._metrics.begin_generation(generation.number)
         weakref.finalize(generation, self._left.append, at)
+
+    def leave(self, generation: LoadedGeneration) -> None:
+        """Note that no new request gets one. For the follower alone, as are the next two."""
+        self._leaving.add(generation)
+
+    def leaving(self, number: int) -> list[LoadedGeneration]:
+        """Those of a number that no new request gets, and that answers under way still hold."""
+        return [each for each in self._leaving if each.number == number]
+
+    def stay(self, generation: LoadedGeneration) -> None:
+        """Note that new requests get it again."""
+        self._leaving.discard(generation)
 
     def engines(self) -> list[tuple[int, RunningEngine]]:
         """The engines that answer, each with its generation's number; none of those that this process answers for."""

@@ -42,6 +42,9 @@ class Brings(Protocol):
     def let_go(self, generation: LoadedGeneration) -> None:
         """Say that no new request gets this generation; what it takes is given back with its last answer."""
 
+    def take_back(self, generation: LoadedGeneration, /) -> bool:
+        """Have a generation that was let go stay; False where what it takes is being given back, or has been."""
+
     def make_room(self, generation: LoadedGeneration) -> None:
         """Let a generation go and wait until what it takes is given back."""
 
@@ -142,6 +145,10 @@ class Loader:
 
     def let_go(self, generation: LoadedGeneration) -> None:
         """Nothing is to be done: its memory goes with the last that holds it."""
+
+    def take_back(self, _: LoadedGeneration, /) -> bool:
+        """Whoever holds it keeps it."""
+        return True
 
     def make_room(self, generation: LoadedGeneration) -> None:
         """Nothing is to be done, as two fit."""

@@ -2,7 +2,6 @@
 
 import threading
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import RunningEngine
 from serving.errors import BrokenGeneration
 from serving.generations.comparing import require_alike
+from serving.generations.departures import Departures
 from serving.generations.outlined import outlined
 from serving.generations.verifying import verify
 from serving.handover.shelf import HandedOver, Shelf
@@ -77,6 +77,7 @@ class RemoteLoader:
     _ending: threading.Event = field(default_factory=threading.Event)
     _answering: Counter[str] = field(default_factory=Counter)
     _telling: threading.Lock = field(default_factory=threading.Lock)
+    _departures: Departures = field(default_factory=Departures)
 
     def fits_beside(self, _number: int, _beside: LoadedGeneration, /) -> bool:
         """Whoever runs the engines sees to that."""
@@ -214,13 +215,12 @@ class RemoteLoader:
 
     def let_go(self, generation: LoadedGeneration) -> None:
         """Tell that a generation goes, once nobody holds it; does not wait for that."""
-        engine = generation.engine
-        assert engine is not None
-        gone = threading.Event()
-        # By the last reference: requests that wait in the queue hold it as well.
-        weakref.finalize(generation, gone.set)
         wait_s = 0.0 if generation.lost else self.settings.request_timeout_s
-        threading.Thread(target=_retire_after, args=(gone, engine, wait_s), daemon=True).start()
+        self._departures.begin(generation, wait_s, lambda engine: engine.retire(0.0))
+
+    def take_back(self, generation: LoadedGeneration, /) -> bool:
+        """Tell nobody that a generation goes, whose going was still to be told."""
+        return self._departures.call_off(generation)
 
     def make_room(self, generation: LoadedGeneration) -> None:
         """Nothing is to be done, as two fit."""
@@ -237,8 +237,3 @@ class RemoteLoader:
 
 def _look(_: Sequence[str]) -> None:
     """Engines that others run may have other models meanwhile, or be away."""
-
-
-def _retire_after(gone: threading.Event, engine: RunningEngine, wait_s: float) -> None:
-    gone.wait(wait_s)
-    engine.retire(0.0)

@@ -7,10 +7,9 @@ is a mixture, nobody waits, and the old model is freed with its last request.
 import gc
 import threading
 import time
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -20,8 +19,8 @@ from checkpoints.errors import CheckpointsError
 from checkpoints.serving_pointer import Canary, Pointer
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import BrokenGeneration
-from serving.generations.held import HeldGenerations
 from serving.generations.loading import Brings
+from serving.generations.switch import Switch, Watched
 from serving.metrics import ServingMetrics
 from serving.tracing.spans import NO_TRACING, Tracing
 from streams.backoff import Backoff
@@ -32,73 +31,6 @@ _log = structlog.get_logger(__name__)
 RETRIES: Final = Backoff(5.0, 300.0)
 FAILURES_KEPT: Final = 16
 MISSING_TOLD_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class SwapStatus:
-    """Where serving stands.
-
-    Attributes:
-        pointed: the generation that the pointer names.
-        failed: generations that could not serve, each with the reason, newest last.
-        swap_seconds: how long the last swap took, from reading the pointer to the switch.
-        problem: why the pointer cannot be followed, if it cannot.
-        canary_failing: a canary that could not be brought in when that was tried last; None: there is none.
-        canary_failures: how often in a row it could not.
-    """
-
-    pointed: int | None = None
-    failed: Mapping[int, str] = field(default_factory=dict)
-    swap_seconds: float | None = None
-    problem: str | None = None
-    canary_failing: int | None = None
-    canary_failures: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A generation that is watched in traffic.
-
-    Attributes:
-        generation: it, ready to answer.
-        plan: which share of the requests it gets, and whether its answers count.
-    """
-
-    generation: LoadedGeneration
-    plan: Canary
-
-
-class Switch:
-    """What new requests get. Read from any thread; turned by the follower alone."""
-
-    def __init__(self, metrics: ServingMetrics) -> None:
-        self._metrics = metrics
-        self.held = HeldGenerations(metrics)
-        self.current: LoadedGeneration | None = None
-        self.watched: Watched | None = None
-        self.status = SwapStatus()
-
-    def turn(self, generation: LoadedGeneration) -> None:
-        """Let new requests begin on `generation`."""
-        self.current = generation
-        self._metrics.generation.set(generation.number)
-
-    def turn_off(self) -> None:
-        """Let new requests be refused until the next turn."""
-        self.current = None
-        self._metrics.generation.set(-1)
-
-    def watch(self, watched: Watched | None) -> None:
-        """Let a share of new requests try a generation; None: no more."""
-        self.watched = watched
-        self._metrics.canary.set(-1 if watched is None else watched.generation.number)
-
-    def hold(self, generation: LoadedGeneration) -> None:
-        """Count a generation as in memory until it is freed."""
-        self.held.add(generation)
-        self._metrics.loaded.inc()
-        # By the last reference, not by the switch: answers under way hold an old generation in memory.
-        weakref.finalize(generation, self._metrics.loaded.dec)
 
 
 class Follower:
@@ -198,7 +130,7 @@ class Follower:
             return canary_lost
         _log.error("engine_lost", generation=current.number, reason=why)
         self._switch.turn_off()
-        self._loader.let_go(current)
+        self._let_go(current)
         return True
 
     def _say_what_is_missing(self) -> None:
@@ -265,7 +197,7 @@ class Follower:
         if watched is not None:
             self._switch.watch(None)
             _log.info("canary_ended", generation=watched.generation.number)
-            self._loader.let_go(watched.generation)
+            self._let_go(watched.generation)
 
     def _follow_canary(self, pointer: Pointer) -> bool:
         """Watch what the pointer names beside the serving generation; whether that worked."""
@@ -296,9 +228,9 @@ class Follower:
     def _bring_in_canary(self, plan: Canary, current: LoadedGeneration) -> None:
         if not self._loader.fits_beside(plan.generation, current):
             raise BrokenGeneration("serving.engine_process.two_at_once is false here: no room for a canary")
-        generation = self._loader.load(plan.generation, plan.digest, current)
-        self._switch.hold(generation)
-        self._loader.warm(generation, self._warm)
+        generation = self._take_again(plan.generation, plan.digest)
+        if generation is None:
+            generation = self._bring_in(plan.generation, plan.digest, current)
         self._switch.watch(Watched(generation, plan))
 
     def _say_fallback(self, pointer: Pointer) -> None:
@@ -329,18 +261,42 @@ class Follower:
     def _swap_to(self, number: int, digest: str | None) -> None:
         if self._promote_watched(number, digest):
             return
-        self._make_room(number)
-        generation = self._loader.load(number, digest, self._switch.current)
-        # Before it is warmed: memory that a candidate takes counts, also of one that then fails.
-        self._switch.hold(generation)
-        self._loader.warm(generation, self._warm)
-        # At the first one alone: later, what requests hold just then would never be collected.
-        if self._switch.current is None:
-            _freeze()
+        generation = self._take_again(number, digest)
+        if generation is None:
+            self._make_room(number)
+            generation = self._bring_in(number, digest, self._switch.current)
+            # At the first one alone: later, what requests hold just then would never be collected.
+            if self._switch.current is None:
+                _freeze()
         old = self._switch.current
         self._switch.turn(generation)
         if old is not None:
-            self._loader.let_go(old)
+            self._let_go(old)
+
+    def _bring_in(self, number: int, digest: str | None, beside: LoadedGeneration | None) -> LoadedGeneration:
+        generation = self._loader.load(number, digest, beside)
+        # Before it is warmed: memory that a candidate takes counts, also of one that then fails.
+        self._switch.hold(generation)
+        self._loader.warm(generation, self._warm)
+        return generation
+
+    def _let_go(self, generation: LoadedGeneration) -> None:
+        """No new request gets it from now on; while answers hold it, it may be taken again."""
+        self._switch.held.leave(generation)
+        self._loader.let_go(generation)
+
+    def _take_again(self, number: int, digest: str | None) -> LoadedGeneration | None:
+        """A generation that was let go and still answers, as after a rollback soon after a swap; None: there is none.
+
+        Loaded anew it would be in memory twice, and in an engine that answers for several its name would be taken.
+        """
+        for generation in self._switch.held.leaving(number):
+            same = generation.digest == (digest or self._loader.store.digest(number))
+            if same and not generation.lost and self._loader.take_back(generation):
+                self._switch.held.stay(generation)
+                _log.info("generation_taken_again", generation=number)
+                return generation
+        return None
 
     def _promote_watched(self, number: int, digest: str | None) -> bool:
         """Let the canary serve, where that is what is to serve: it has been answering all the while."""
@@ -351,7 +307,7 @@ class Follower:
         self._switch.turn(watched.generation)
         self._switch.watch(None)
         if old is not None:
-            self._loader.let_go(old)
+            self._let_go(old)
         return True
 
     def _make_room(self, number: int) -> None:

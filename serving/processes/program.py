@@ -38,6 +38,7 @@ class Program:
     ) -> None:
         self._settings = settings
         self.name, self.adapter_rank = name, adapter_rank
+        self._longest: int | None = None
         file = output.with_suffix(".json")
         wanted = WantedEngine(model, name, _free_port(), secrets.token_urlsafe(32), adapter_rank, file)
         self.url, self.key, self._model = f"http://{HOST}:{wanted.port}", wanted.key, model
@@ -76,12 +77,15 @@ class Program:
 
         with self.client(ASK_WITHIN_S) as client:
             try:
-                return until_listed(client, name, within_s=limit_s, ending=ending, look=look)
+                known = until_listed(client, name, within_s=limit_s, ending=ending, look=look)
             except NotInTime as error:
                 raise BrokenGeneration(
                     f"the engine for {self._model} was not ready within {limit_s:g} s "
                     f"(serving.engine_process.ready_timeout_s): {error}{self.process.last_words()}"
                 ) from error
+        # vLLM says it of the whole model alone, and an adapter that is put into it has no more room than that.
+        self._longest = known.longest or self._longest
+        return KnownModel(known.name, self._longest)
 
 
 def _free_port() -> int:

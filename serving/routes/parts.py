@@ -19,7 +19,7 @@ from serving.engine.loaded import LoadedGeneration
 from serving.errors import NotReady, RequestError
 from serving.feedback.register import AnswerRegister
 from serving.feedback.settings import FeedbackSettings
-from serving.generations.swap import Switch, Watched
+from serving.generations.switch import Switch, Watched
 from serving.metrics import ServingMetrics
 from serving.routes.callers import Chosen, caller_of
 from serving.routes.responses import CLIENT_GONE

@@ -42,6 +42,8 @@ VLLM_MODULE = "vllm.entrypoints.openai.api_server"
 HEAD_WIDTH = 32
 """vLLM's attention on a CPU knows none below."""
 PROGRAM = (sys.executable, "-m", "tests.engine_program", "{model}", "{name}", "{port}")
+PATIENT: dict[str, Any] = {"pass_timeout_s": 600, "request_timeout_s": 600}
+"""With an engine that is kept from its work, for as long as a swap takes at most."""
 PROBED = ("/healthz", "/metrics")
 MESSAGES = [{"role": "user", "content": "the state of </s> the union"}]
 
@@ -50,19 +52,19 @@ MESSAGES = [{"role": "user", "content": "the state of </s> the union"}]
 def served(store: GenerationStore, *more: str, **settings: Any) -> Iterator[Server]:
     """A serving process whose engines are the builtin one as another program; `more` is how they behave."""
     process = {"command": [*PROGRAM, *more], **settings.pop("engine_process", {})}
-    with running(Server(store.root, engine="command", engine_process=process, **settings)) as server:
+    with running(Server(store.root, engine="command", engine_process=process, **{**PATIENT, **settings})) as server:
         yield server
 
 
 @contextmanager
-def served_by_vllm(store: GenerationStore, pass_timeout_s: float = 120) -> Iterator[Server]:
+def served_by_vllm(store: GenerationStore, **settings: Any) -> Iterator[Server]:
     """A serving process whose engines are vLLM's, on a CPU."""
     process = {
         "python": str(VLLM_PYTHON),
         "arguments": ["--dtype", "float32", "--enforce-eager", "--max-model-len", "4096"],
         "environment": ["VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"],
     }
-    with running(Server(store.root, engine="vllm", engine_process=process, pass_timeout_s=pass_timeout_s)) as server:
+    with running(Server(store.root, engine="vllm", engine_process=process, **{**PATIENT, **settings})) as server:
         yield server
 
 
@@ -74,7 +76,7 @@ class AskingOthers(Server):
         key.write_text(f"{FLEET_KEY}\n")
         told = {"url": fleet.url, "webhook": f"{fleet.url}/told", "key_file": str(key)}
         shelf = str(store.root.parent / "shelf")
-        super().__init__(store.root, engine="remote", remote={"location": shelf, **told})
+        super().__init__(store.root, engine="remote", remote={"location": shelf, **told}, **PATIENT)
         self.fleet = fleet
 
 
@@ -299,6 +301,36 @@ def test_a_stream_ends_on_the_generation_that_it_began_on(server: Server, store:
     until_alone(server, 3)
 
 
+def test_a_generation_gone_back_to_while_it_answers_answers_on(
+    server: Server, store: GenerationStore, builtin: dict[int, tuple[str, str, list[Any]]]
+) -> None:
+    """A rollback soon after a swap: by the engine that there is, in which the stream goes on, and by no third one."""
+    alone, engine = streamed(server, lambda: None), until_alone(server, 0)
+
+    def there_and_back() -> None:
+        # So that its stream is under way all the while.
+        with suspended(engine):
+            for number in (3, 0):
+                store.point_to(number)
+                server.until_serves(number)
+            assert engine in engines(server)
+            assert len(engines(server)) <= 2
+
+    assert streamed(server, there_and_back) == alone
+    assert text_of(complete(server)) == builtin[0][0]
+    assert until_alone(server, 0) == engine
+
+
+@contextmanager
+def suspended(engine: psutil.Process) -> Iterator[None]:
+    """Let an engine do nothing meanwhile, and then go on."""
+    engine.suspend()
+    try:
+        yield
+    finally:
+        engine.resume()
+
+
 def test_an_engine_killed_in_an_answer_is_told_and_replaced(
     server: Server, builtin: dict[int, tuple[str, str, list[Any], str]]
 ) -> None:
@@ -432,6 +464,19 @@ def test_adapters_on_one_ground_are_put_into_one_vllm(tmp_path: Path) -> None:
 
         left = {"riverkeep@g0000-ground", "riverkeep@g0002"}
         wait_until(lambda: inside() == left, what="the end of generation 1's adapter")
+
+        def there_and_back() -> None:
+            for number in (1, 2):
+                store.point_to(number)
+                server.until_serves(number)
+
+        generation, _, whole = streamed(server, there_and_back)
+        assert (generation, whole) == ("2", True)
+        assert text_of(complete(server)) == written[2]
+        assert engines(server) == [engine]
+        wait_until(lambda: inside() == left, what="the end of generation 1's adapter, once more")
+        # As much room as the whole model has, of which vLLM tells nothing of an adapter.
+        assert get(f"{server.url}/v1/models").json()["data"][0]["context_length"] == 4096
 
 
 def test_an_engine_that_hangs_is_replaced(store: GenerationStore) -> None:

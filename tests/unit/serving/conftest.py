@@ -20,7 +20,7 @@ from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
 from serving.feedback.register import AnswerRegister
-from serving.generations.swap import Switch
+from serving.generations.switch import Switch
 from serving.metrics import ServingMetrics
 from serving.routes.parts import Parts
 from serving.settings import ServingSettings

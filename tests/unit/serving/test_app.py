@@ -22,7 +22,7 @@ from serving.engine.defaults import Defaults
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.worker import Worker
 from serving.errors import CannotServe
-from serving.generations.swap import SwapStatus
+from serving.generations.switch import SwapStatus
 from serving.generations.warm import warming
 from serving.settings import ServingSettings
 from tests.unit.serving.conftest import Served, load, reference, reference_ids

@@ -21,7 +21,8 @@ from serving.engine.completions import Engine
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import BrokenGeneration
 from serving.generations.loading import Loader
-from serving.generations.swap import RETRIES, Follower, Switch
+from serving.generations.swap import RETRIES, Follower
+from serving.generations.switch import Switch
 from serving.generations.warm import warming
 from serving.metrics import ServingMetrics
 from serving.tracing.spans import NO_TRACING, Tracing
@@ -317,6 +318,38 @@ def test_the_old_generation_is_freed_with_its_last_answer(
     answer.end()
     del answer
     wait_until(lambda: following.count("loaded_generations") == 1, what="the old generation's end")
+
+
+def test_a_generation_gone_back_to_while_it_answers_is_not_loaded_again(
+    store: GenerationStore, metrics: ServingMetrics, engine: Engine
+) -> None:
+    """A rollback soon after a swap: what is in memory for an answer under way answers the next ones too."""
+    store.point_to(0)
+    following = Following(store, metrics)
+    following.look()
+    assert following.switch.current
+    answer = Answer(following.switch.current, tokens=200)
+    engine.submit(answer.job)
+    answer.first_piece()
+    for number in (1, 0):
+        store.point_to(number)
+        assert following.look() == number
+    assert following.switch.current is answer.job.generation
+    assert following.count("swap_seconds_count", phase="load") == 2
+    wait_until(lambda: following.count("loaded_generations") == 1, what="the end of generation 1")
+    answer.end()
+
+
+def test_a_generation_of_other_content_is_not_taken_for_the_one_that_answers(following: Following) -> None:
+    """As where a store was put back from a copy: the pointer's digest tells them apart."""
+    held = following.switch.current
+    following.store.point_to(1)
+    following.look()
+    values = json.loads(following.store.pointer_path.read_text())
+    following.store.pointer_path.write_text(json.dumps(values | {"generation": 0, "digest": "0" * 64}))
+    assert held is not None
+    assert following.look() == 1
+    assert 0 in following.switch.status.failed
 
 
 def test_a_pointer_that_cannot_be_read_changes_nothing(following: Following) -> None:

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from checkpoints.serving_pointer import Canary, CanaryMode
 from serving.engine.loaded import LoadedGeneration
-from serving.generations.swap import Watched
+from serving.generations.switch import Watched
 from serving.routes.shadows import Shadows
 from serving.traffic.choice import Caller
 from serving.traffic.tally import MOST_ASKERS, Tally

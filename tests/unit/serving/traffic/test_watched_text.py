@@ -14,7 +14,7 @@ from learner.material.plain_text import control_ids
 from serving.engine.completion import Completion
 from serving.engine.loaded import LoadedGeneration
 from serving.errors import NotGivenByEngine
-from serving.generations.swap import Watched
+from serving.generations.switch import Watched
 from serving.guard import PROBES
 from streams.chats import Message
 from tests.unit.learner.material.test_chats import CHATML
