@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -149,8 +150,17 @@ class EngineWriter:
                 self._metrics.left_queue(job)
                 chosen.append(job)
             for job in chosen:
-                self._writing[job] = self._loop.create_task(self._write(job))
+                task = self._writing[job] = self._loop.create_task(self._write(job))
+                # Not a `finally` of the task's: one that is cancelled before its first step has none.
+                task.add_done_callback(partial(self._leave, job))
         self._count()
+
+    def _leave(self, job: Completion, _: "asyncio.Task[None]") -> None:
+        """Give a job's place to the next one."""
+        with self._lock:
+            self._writing.pop(job, None)
+        if not self._ending:
+            self._begin()
 
     async def _write(self, job: Completion) -> None:
         try:
@@ -173,11 +183,6 @@ class EngineWriter:
                 error=f"{type(error).__name__}: {error}",
             )
             job.fail(Failed("the engine failed on this request; the server's log says why"))
-        finally:
-            with self._lock:
-                self._writing.pop(job, None)
-            if not self._ending:
-                self._begin()
 
     async def _ask(self, job: Completion) -> None:
         engine = job.generation.engine

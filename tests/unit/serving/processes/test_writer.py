@@ -18,6 +18,7 @@ from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
 from serving.metrics import ServingMetrics
 from serving.processes.writer import EngineWriter
+from tests.harness import wait_until
 from tests.unit.serving.processes.test_asking import NoProcess
 
 
@@ -54,6 +55,27 @@ def test_one_that_never_began_leaves_nothing_open(metrics: ServingMetrics) -> No
     writer.close()
     del writer
     gc.collect()
+
+
+def test_one_given_up_before_it_was_asked_for_leaves_its_place(
+    first: LoadedGeneration, metrics: ServingMetrics
+) -> None:
+    """Between the queue and the first step of what asks for it, when it is looked for who is not wanted any more."""
+    writer, events = NotingWriter(metrics), SimpleQueue[Event]()
+    gone, next_one = (Completion(first, [1], 1, Sampling(), (), events.put, owner=owner) for owner in ("gone", "next"))
+
+    def give_up() -> None:
+        writer._begin((gone,))
+        gone.cancelled = True
+        writer._sweep()
+
+    writer.start()
+    writer._loop.call_soon_threadsafe(give_up)
+    writer.submit(next_one)
+    assert events.get(timeout=60) == Finished("stop", 1)
+    wait_until(lambda: metrics.registry.get_sample_value("riverkeep_serving_active") == 0, what="no place taken")
+    writer.close()
+    assert writer.turns == ["next"]
 
 
 END = b"0\r\n\r\n"
