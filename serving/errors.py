@@ -152,11 +152,24 @@ class NotGivenByEngine(RequestError):
 class EngineLost(RequestError):
     """The engine ended, or broke off, before the answer was whole."""
 
-    def __init__(self, how: str) -> None:
+    def __init__(self, how: str, retry_after_s: int = 5) -> None:
         super().__init__(
-            f"the engine was lost before the answer was whole ({how}); ask again in a few seconds",
+            f"the engine was lost before the answer was whole ({how}); ask again in {retry_after_s:,} s",
             status=503,
             kind="server_error",
             code="engine_lost",
-            retry_after_s=5,
+            retry_after_s=retry_after_s,
+        )
+
+
+class EngineBusy(RequestError):
+    """The engine, or a gateway before it, is asked more than it answers now."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            f"the engine behind this server is asked more than it answers now; try again in {retry_after_s:,} s",
+            status=429,
+            kind="rate_limit_error",
+            code="engine_busy",
+            retry_after_s=retry_after_s,
         )

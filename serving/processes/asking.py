@@ -15,8 +15,8 @@ from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
 from serving.engine.traces import NO_REQUEST, RequestTrace
 from serving.errors import EngineLost, Failed, RequestError
+from serving.processes.refusals import LONGEST_ECHO, refusal
 
-LONGEST_ECHO: Final = 500
 ENDS_WITHIN_S: Final = 0.5
 """An answer that has all that is wanted of it; its connection cannot carry the next one before its end."""
 NEUTRAL: Final = Sampling(temperature=1.0)
@@ -161,7 +161,7 @@ async def answer(
     try:
         async with _response(client, orjson.dumps(body), trace.to_engine()) as response:
             if response.status_code != httpx.codes.OK:
-                raise _refusal(response.status_code, await response.aread())
+                raise refusal(response.status_code, await response.aread(), response.headers.get("retry-after"))
             events = _pieces(response) if body.get("stream") else _whole(await response.aread())
             async with aclosing(events):
                 async for piece in events:
@@ -278,22 +278,3 @@ def _finish(reason: object) -> Finish | None:
     if reason is None:
         return None
     return "length" if reason == "length" else "stop"
-
-
-def _refusal(status: int, content: bytes) -> RequestError:
-    """What the engine says of a request that it does not answer, as this side says it."""
-    # So a gateway before engines says that none is there.
-    if status in (502, 503, 504):
-        return EngineLost(f"its address answers {status}")
-    if status >= 500:
-        return Failed("the engine failed on this request; its log says why")
-    try:
-        values = orjson.loads(content)
-        error = values.get("error", values)
-        message = str(error.get("message") or error)
-    except (orjson.JSONDecodeError, AttributeError):
-        message = content.decode(errors="replace")
-    # A key that it does not take, or a model that it does not know, is this side's fault and no client's.
-    if status in (401, 403, 404):
-        return Failed(f"the engine refuses this side: {message[:LONGEST_ECHO]}")
-    return RequestError(message[:LONGEST_ECHO], status=400, code="refused_by_engine")

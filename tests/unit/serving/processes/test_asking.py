@@ -17,7 +17,7 @@ from serving.engine.defaults import Defaults
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
-from serving.errors import EngineLost, Failed, RequestError
+from serving.errors import EngineBusy, EngineLost, Failed, RequestError
 from serving.processes.asking import EnginePiece, answer, body_of, known_models, prompt_body_of
 
 
@@ -194,12 +194,17 @@ def test_an_error_within_a_stream_is_one() -> None:
         (400, b'{"error": {"message": "too long"}}', RequestError, "too long"),
         (422, b'{"message": "no such thing"}', RequestError, "no such thing"),
         (400, b"<html>", RequestError, "<html>"),
-        (401, b'{"error": {"message": "key"}}', Failed, "refuses this side: key"),
-        (404, b'{"error": {"message": "model"}}', Failed, "refuses this side: model"),
+        (413, b"too large", RequestError, "too large"),
+        (401, b'{"error": {"message": "key"}}', Failed, r"refuses this side \(401\): key"),
+        (404, b'{"error": {"message": "model"}}', Failed, r"refuses this side \(404\): model"),
+        (307, b"elsewhere", Failed, r"refuses this side \(307\): elsewhere"),
+        (407, b"", Failed, "refuses this side"),
         (500, b'{"error": {"message": "secret"}}', Failed, "its log says why"),
         (502, b"<html>", EngineLost, "answers 502"),
         (503, b'{"error": {"message": "secret"}}', EngineLost, "answers 503"),
         (504, b"", EngineLost, "answers 504"),
+        (408, b"", EngineLost, "answers 408"),
+        (429, b'{"error": {"message": "secret"}}', EngineBusy, "asked more than it answers now"),
     ],
 )
 def test_a_refusal_is_the_clients_or_this_sides(status: int, content: bytes, kind: type[Exception], said: str) -> None:
@@ -207,6 +212,29 @@ def test_a_refusal_is_the_clients_or_this_sides(status: int, content: bytes, kin
     with pytest.raises(kind, match=said) as caught:
         ask(lambda _: httpx.Response(status, content=content))
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "again_s"),
+    [
+        (429, None, 1),
+        (429, "17", 17),
+        (429, "0", 1),
+        (429, "9" * 5000, 86_400),
+        (429, "soon", 1),
+        (429, "Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        (429, "Wed, 21 Oct 2215 07:28:00 GMT", 86_400),
+        (503, None, 5),
+        (503, "40", 40),
+        (413, "40", None),
+    ],
+)
+def test_who_is_to_come_back_is_told_when(status: int, told: str | None, again_s: int | None) -> None:
+    """As the engine's gateway says it; clients ask again by that, and not of what comes back as refused for good."""
+    headers = {} if told is None else {"retry-after": told}
+    with pytest.raises(RequestError) as caught:
+        ask(lambda _: httpx.Response(status, headers=headers))
+    assert (caught.value.status, caught.value.retry_after_s) == (status, again_s)
 
 
 def test_an_engine_that_is_not_there_is_lost() -> None:
