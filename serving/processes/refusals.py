@@ -1,4 +1,4 @@
-"""What an engine, or a gateway before it, says of a request that it does not answer, as this side says it to the client."""
+"""What an engine, or a gateway before it, says of a request that it does not answer, as clients are told it here."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
