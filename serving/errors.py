@@ -1,6 +1,11 @@
 """What a request can be told, in OpenAI's terms, and what keeps the process from starting."""
 
-from typing import Any
+import traceback
+from typing import Any, Final
+
+FRAMES_LOGGED: Final = 8
+REFUSED_BY_ENGINE: Final = "refused_by_engine"
+"""The code of a refusal whose message is in the engine's words, which may repeat a client's."""
 
 
 class ServingError(Exception):
@@ -42,6 +47,12 @@ class RequestError(ServingError):
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where an error came from, for logs. Not its message, nor local variables: they may hold what a client wrote."""
+    last = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in last]
 
 
 def error_body(error: RequestError) -> dict[str, Any]:

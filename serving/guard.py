@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import traceback
 from typing import Final
 
 import orjson
@@ -24,7 +23,7 @@ from serving.addresses import (
 from serving.api_keys import ApiKeys
 from serving.askers import Asker, Askers
 from serving.engine.traces import REQUEST_ID_HEADER, RequestTrace
-from serving.errors import NotReady, RequestError, error_body
+from serving.errors import NotReady, RequestError, error_body, frames
 from serving.generations.switch import Switch
 from serving.keys.entries import KeyEntry
 from serving.metrics import ServingMetrics
@@ -34,7 +33,6 @@ _log = structlog.get_logger(__name__)
 _each_request = logging.getLogger(__name__)
 
 GENERATION_HEADER: Final = "x-riverkeep-generation"
-FRAMES_LOGGED: Final = 8
 PROBES: Final = "probes"
 """The name of entrances for `PROBED_ROUTES` alone; who asks there is not counted among the clients."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -143,7 +141,7 @@ class Guard:
                 route=_route(scope["path"]),
                 request=scope["trace"].id,
                 error=type(error).__name__,
-                at=_frames(error),
+                at=frames(error),
                 generation=self._switch.current and self._switch.current.number,
             )
             failed = RequestError("the server failed; its log says why", status=500, kind="server_error")
@@ -192,12 +190,6 @@ def _route(path: str) -> str:
     if path.startswith("/v1/models/"):
         return MODEL_ROUTE
     return path if path in ROUTES else OTHER_ROUTES
-
-
-def _frames(error: Exception) -> list[str]:
-    """Where an error came from. Neither its message nor local variables: they may hold what a client wrote."""
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED:]
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 class _Exchange:

@@ -39,7 +39,7 @@ class Visitors:
 
     def __init__(self, serving_url: str, prompt: str) -> None:
         self.visits = Visits()
-        self._client = httpx.Client(base_url=serving_url, timeout=TIMEOUT_S)
+        self._client = httpx.Client(base_url=serving_url, timeout=TIMEOUT_S, trust_env=False)
         self._prompt = prompt
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="visitors", daemon=True)
@@ -77,7 +77,7 @@ def complete(serving_url: str, prompt: str, *, max_tokens: int, seed: int) -> st
         httpx.HTTPError: the request failed.
     """
     body = {"prompt": prompt, "max_tokens": max_tokens, "temperature": 0.7, "top_p": 0.9, "seed": seed}
-    answer = httpx.post(f"{serving_url}/v1/completions", json=body, timeout=TIMEOUT_S)
+    answer = httpx.post(f"{serving_url}/v1/completions", json=body, timeout=TIMEOUT_S, trust_env=False)
     answer.raise_for_status()
     return str(answer.json()["choices"][0]["text"])
 
@@ -85,7 +85,7 @@ def complete(serving_url: str, prompt: str, *, max_tokens: int, seed: int) -> st
 def await_answering(serving_url: str, timeout_s: float, lives: Callable[[], bool]) -> bool:
     """Whether the serving process was ready within `timeout_s` seconds, and while what starts it lives."""
     deadline = time.monotonic() + timeout_s
-    with httpx.Client(base_url=serving_url, timeout=1.0) as client:
+    with httpx.Client(base_url=serving_url, timeout=1.0, trust_env=False) as client:
         while time.monotonic() < deadline and lives():
             try:
                 if client.get("/readyz").status_code == httpx.codes.OK:

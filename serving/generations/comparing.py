@@ -17,6 +17,7 @@ import structlog
 
 from checkpoints.probe.reference_answer import ANSWER_TOKENS, ReferenceAnswer, read_reference
 from serving.errors import BrokenGeneration
+from serving.outbound import in_words
 
 _log = structlog.get_logger(__name__)
 
@@ -168,7 +169,7 @@ def _asked(client: httpx.Client, asked: Mapping[str, Any]) -> dict[str, Any]:
     try:
         answer = client.post("/v1/completions", content=orjson.dumps({"temperature": 0, "logprobs": 1, **asked}))
     except httpx.HTTPError as error:
-        raise NotCompared(f"it gave no answer ({type(error).__name__})") from error
+        raise NotCompared(f"it gave no answer ({in_words(error, str(client.base_url))})") from error
     if answer.status_code != httpx.codes.OK:
         raise NotCompared(f"it answered {answer.status_code}: {answer.text[:LONGEST_ECHO]}")
     try:

@@ -26,6 +26,7 @@ from serving.generations.verifying import verify
 from serving.handover.shelf import HandedOver, Shelf
 from serving.handover.webhook import Event, Webhook, bearer
 from serving.metrics import ServingMetrics
+from serving.outbound import NoAuthorities, Way, shown
 from serving.processes.asking import KnownModel
 from serving.processes.launch import served_name
 from serving.processes.readiness import ASK_WITHIN_S, NotInTime, until_listed
@@ -151,8 +152,8 @@ class RemoteLoader:
                 known = until_listed(client, handed.name, within_s=limit_s, ending=self._ending, look=_look)
         except NotInTime as error:
             raise BrokenGeneration(
-                f"nobody at serving.remote.url {self.settings.remote.url} has {handed.name} after {limit_s:g} s "
-                f"(serving.engine_process.ready_timeout_s): {error}"
+                f"nobody at serving.remote.url ({shown(self.settings.remote.url)}) has {handed.name} "
+                f"after {limit_s:g} s (serving.engine_process.ready_timeout_s): {error}"
             ) from error
         self._compare(handed, known)
         return known.longest
@@ -166,8 +167,12 @@ class RemoteLoader:
             )
 
     def _client(self, timeout_s: float) -> httpx.Client:
+        url = self.settings.remote.url
         headers = {**bearer(self.settings.remote.key_file), "content-type": "application/json"}
-        return httpx.Client(base_url=self.settings.remote.url, headers=headers, timeout=timeout_s)
+        try:
+            return httpx.Client(base_url=url, headers=headers, timeout=timeout_s, **Way.to(url).options())
+        except NoAuthorities as error:
+            raise BrokenGeneration(f"serving.remote.url ({shown(url)}) cannot be asked: {error}") from error
 
     def _engine(self, shelf: Shelf, handed: HandedOver) -> RunningEngine:
         key = bearer(self.settings.remote.key_file).get("authorization", "").removeprefix("Bearer ")

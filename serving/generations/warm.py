@@ -10,7 +10,7 @@ from serving.engine.completion import Completion, Delta, Event
 from serving.engine.completions import Writer
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.sampling import Sampling
-from serving.errors import BrokenGeneration
+from serving.errors import REFUSED_BY_ENGINE, BrokenGeneration, RequestError
 
 T = TypeVar("T")
 
@@ -64,4 +64,7 @@ def _require_success(outcome: object, generation: LoadedGeneration) -> None:
     if isinstance(outcome, BrokenGeneration):
         raise outcome
     if isinstance(outcome, Exception):
-        raise BrokenGeneration(f"generation {generation.number} cannot answer: {outcome}") from outcome
+        # An engine's own words, and a library's, may hold what a client wrote, by whose prompts it is tried.
+        ours = isinstance(outcome, RequestError) and outcome.code != REFUSED_BY_ENGINE
+        why = str(outcome) if ours else f"{type(outcome).__name__}; its log says more"
+        raise BrokenGeneration(f"generation {generation.number} cannot answer: {why}") from outcome

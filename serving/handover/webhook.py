@@ -8,6 +8,7 @@ import httpx
 import structlog
 
 from serving.errors import BrokenGeneration
+from serving.outbound import NoAuthorities, Way, in_words, shown
 from streams.backoff import Backoff
 
 _log = structlog.get_logger(__name__)
@@ -55,16 +56,19 @@ class Webhook:
         for tried in range(1, TRIES + 1):
             why = self._post({"event": event, **facts})
             if not why:
-                _log.info("webhook_told", event_told=event, url=self._url, **facts)
+                _log.info("webhook_told", event_told=event, url=shown(self._url), **facts)
                 return
             if tried == TRIES or self._ending.wait(WAITS.wait(tried)):
                 break
-        raise BrokenGeneration(f"serving.remote.webhook {self._url} did not take {event}: {why}")
+        raise BrokenGeneration(f"serving.remote.webhook ({shown(self._url)}) did not take {event}: {why}")
 
     def _post(self, body: dict[str, Any]) -> str:
         """Why it was not taken; empty where it was."""
         try:
-            answer = httpx.post(self._url, json=body, headers=bearer(self._key_file), timeout=ANSWER_S)
+            options = Way.to(self._url).options()
+            answer = httpx.post(self._url, json=body, headers=bearer(self._key_file), timeout=ANSWER_S, **options)
+        except NoAuthorities as error:
+            return str(error)
         except httpx.HTTPError as error:
-            return f"{type(error).__name__}: {error}"
+            return f"{in_words(error, self._url)}: {error}"
         return "" if answer.is_success else f"it answered {answer.status_code}: {answer.text[:200]}"

@@ -15,6 +15,7 @@ from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
 from serving.engine.traces import NO_REQUEST, RequestTrace
 from serving.errors import EngineLost, Failed, RequestError
+from serving.outbound import in_words
 from serving.processes.refusals import LONGEST_ECHO, refusal
 
 ENDS_WITHIN_S: Final = 0.5
@@ -167,7 +168,7 @@ async def answer(
                 async for piece in events:
                     yield piece
     except httpx.HTTPError as error:
-        raise EngineLost(type(error).__name__) from error
+        raise EngineLost(in_words(error, str(client.base_url))) from error
 
 
 @asynccontextmanager

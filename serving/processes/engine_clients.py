@@ -8,6 +8,8 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from serving.engine.running import RunningEngine
+from serving.errors import EngineLost
+from serving.outbound import NoAuthorities, Way
 
 CONNECT_S: Final = 5.0
 
@@ -20,12 +22,16 @@ class EngineClients:
 
     def __init__(self) -> None:
         self._free: WeakKeyDictionary[RunningEngine, list[httpx.AsyncClient]] = WeakKeyDictionary()
-        # Reading the authorities takes tens of milliseconds: once.
-        self._trusted = httpx.create_ssl_context(trust_env=False)
+        # Of each engine once: certificates that are trusted may be others by the next one.
+        self._ways: WeakKeyDictionary[RunningEngine, Way] = WeakKeyDictionary()
 
     @contextmanager
     def client(self, engine: RunningEngine) -> Iterator[httpx.AsyncClient]:
-        """A client of an engine that nobody else uses meanwhile: the one that was given back last, or a new one."""
+        """A client of an engine that nobody else uses meanwhile: the one that was given back last, or a new one.
+
+        Raises:
+            EngineLost: it cannot be reached from here.
+        """
         free = self._free.setdefault(engine, [])
         client = free.pop() if free else self._made(engine)
         try:
@@ -35,14 +41,18 @@ class EngineClients:
             self._free.setdefault(engine, []).append(client)
 
     def _made(self, engine: RunningEngine) -> httpx.AsyncClient:
+        way = self._ways.get(engine)
+        if way is None:
+            try:
+                way = self._ways[engine] = Way.to(engine.url)
+            except NoAuthorities as error:
+                raise EngineLost(str(error)) from error
         return httpx.AsyncClient(
             base_url=engine.url,
             headers={"authorization": f"Bearer {engine.key}", "content-type": "application/json"},
             # Long answers are quiet for long: whoever follows the pointer looks after an engine that gives nothing.
             timeout=httpx.Timeout(None, connect=CONNECT_S),
-            # A proxy of the environment's is for addresses that are not on this machine.
-            trust_env=False,
-            verify=self._trusted,
+            **way.options(),
         )
 
     @property

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from serving.settings import ServingSettings
+from serving.settings import PROBES_KEY_VARIABLE, PROBES_VARIABLE, ServingSettings
 
 KEY_VARIABLE: Final = "RIVERKEEP_ENGINE_KEY"
 """Where a command of the user's finds the key that its engine is to ask for: a command line shows it to everybody."""
 HOST: Final = "127.0.0.1"
+SETTINGS_PREFIX: Final = "RIVERKEEP_"
+FOR_THIS_PROCESS: Final = frozenset({PROBES_VARIABLE, PROBES_KEY_VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC"})
+"""An engine has no business with who asks how this process is, and does not speak for it to systemd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,18 @@ def launch_of(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[
     Args:
         settings: which engine, and how it is set.
         wanted: what it is to answer from, and where.
-        environ: the environment that it inherits.
+        environ: the environment of this process, which it inherits without this service's settings.
     """
-    return _LAUNCHES[settings.engine](settings, wanted, environ)
+    return _LAUNCHES[settings.engine](settings, wanted, _passed_on(environ))
+
+
+def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are no secrets of this service: its settings hold passwords of brokers and of the store."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.upper().startswith(SETTINGS_PREFIX) and name not in FOR_THIS_PROCESS
+    }
 
 
 def _vllm(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str, str]) -> EngineLaunch:

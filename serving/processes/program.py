@@ -10,6 +10,7 @@ import httpx
 import structlog
 
 from serving.errors import BrokenGeneration
+from serving.outbound import Way
 from serving.processes.asking import KnownModel
 from serving.processes.engine_process import EngineProcess
 from serving.processes.launch import HOST, WantedEngine, launch_of
@@ -52,8 +53,7 @@ class Program:
     def client(self, timeout_s: float) -> httpx.Client:
         """Someone who asks it, with its key."""
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-        # A proxy of the environment's is for addresses that are not on this machine.
-        return httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, **Way.to(self.url).options())
 
     def until_ready(self, name: str, ending: threading.Event) -> KnownModel:
         """Wait until it has a model of that name; what it says of it.

@@ -8,6 +8,7 @@ from typing import Final
 import httpx
 
 from serving.errors import BrokenGeneration
+from serving.outbound import in_words
 from serving.processes.asking import KnownModel, known_models
 
 ASK_EVERY_S: Final = 0.2
@@ -45,7 +46,7 @@ def until_listed(
                 return models[names.index(name)]
             why = f"it has {', '.join(names) or 'no model'}, and not {name}"
         except httpx.HTTPError as error:
-            why = f"{type(error).__name__}: {error}"
+            why = f"{in_words(error, str(client.base_url))}: {error}"
         look(names)
         if ending.wait(ASK_EVERY_S):
             raise BrokenGeneration("serving ends")

@@ -7,7 +7,7 @@ from typing import Final
 import httpx
 import orjson
 
-from serving.errors import EngineBusy, EngineLost, Failed, RequestError
+from serving.errors import REFUSED_BY_ENGINE, EngineBusy, EngineLost, Failed, RequestError
 
 LONGEST_ECHO: Final = 500
 UNTIL_IT_IS_BACK_S: Final = 5
@@ -38,7 +38,7 @@ def refusal(status: int, content: bytes, retry_after: str | None) -> RequestErro
         return Failed(f"the engine refuses this side ({status}): {message}")
     # Other words for one thing: a body whose shape is right, and whose content is not.
     told = 400 if status == httpx.codes.UNPROCESSABLE_ENTITY else status
-    return RequestError(message, status=told, code="refused_by_engine")
+    return RequestError(message, status=told, code=REFUSED_BY_ENGINE)
 
 
 def _words(content: bytes) -> str:

@@ -31,8 +31,8 @@ class EngineProcessSettings(BaseModel):
     )
     environment: tuple[str, ...] = Field(
         (),
-        description="Variables that the engine gets beside those of the serving process, each as NAME=value, such as "
-        '["VLLM_CPU_KVCACHE_SPACE=4"].',
+        description="Variables that the engine gets beside those of the serving process (of which RIVERKEEP_… stay "
+        'out), each as NAME=value, such as ["VLLM_CPU_KVCACHE_SPACE=4"].',
     )
     ready_timeout_s: float = Field(
         900, gt=0, le=86_400, description="How long an engine may take from its start until it names its model."

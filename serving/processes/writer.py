@@ -12,7 +12,7 @@ import structlog
 
 from serving.engine.completion import Completion, Delta, Finished
 from serving.engine.fair_queue import FairQueue
-from serving.errors import EngineLost, Failed, NotReady, QueueFull, RequestError
+from serving.errors import EngineLost, Failed, NotReady, QueueFull, RequestError, frames
 from serving.metrics import ServingMetrics
 from serving.processes.answer_text import AnswerText
 from serving.processes.asking import answer, body_of, let_end
@@ -180,7 +180,8 @@ class EngineWriter:
                 "engine_answer_failed",
                 generation=job.generation.number,
                 request=job.trace.id,
-                error=f"{type(error).__name__}: {error}",
+                error=type(error).__name__,
+                at=frames(error),
             )
             job.fail(Failed("the engine failed on this request; the server's log says why"))
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from serving.errors import RequestError
+from serving.errors import RequestError, frames
 
 _log = structlog.get_logger(__name__)
 
@@ -50,4 +50,4 @@ async def _answer(answer: Callable[[], Coroutine[Any, Any, object]]) -> None:
     except RequestError:
         return  # counted where it is the generation's fault, and nobody else is to learn of it
     except Exception as error:  # noqa: BLE001 - no client waits for it
-        _log.error("shadow_failed", error=f"{type(error).__name__}: {error}")
+        _log.error("shadow_failed", error=type(error).__name__, at=frames(error))

@@ -5,10 +5,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from serving.processes.launch import KEY_VARIABLE, WantedEngine, launch_of, served_name
-from serving.processes.settings import EngineProcessSettings
-from serving.settings import ServingSettings
+import pytest
 
+from serving.processes.launch import KEY_VARIABLE, WantedEngine, launch_of, served_name
+from serving.processes.settings import Engine, EngineProcessSettings
+from serving.settings import PROBES_KEY_VARIABLE, ServingSettings
+
+COMMAND = EngineProcessSettings(command=("program", "{model}", "{port}"))
 WANTED = WantedEngine(Path("/g/000007"), "riverkeep@g0007", 4711, "a-key")
 
 
@@ -76,3 +79,22 @@ def test_no_two_generations_have_one_name() -> None:
     """Nor has one of ten thousand that of another."""
     names = {served_name("m", number) for number in (1, 11, 1001, 10_001, 100_011)}
     assert len(names) == 5
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "command"])
+def test_no_engine_inherits_what_this_service_was_told(engine: Engine) -> None:
+    """Settings may come from the environment, with passwords of brokers and of the store; the rest is passed on."""
+    settings = ServingSettings(
+        engine=engine, engine_process=COMMAND if engine == "command" else EngineProcessSettings()
+    )
+    kept = {"PATH": "/bin", "HTTPS_PROXY": "http://proxy", "OWNED_BY_RIVERKEEP_AT": "/state"}
+    own = {
+        "RIVERKEEP_STREAMS__KAFKA__SASL_PASSWORD": "secret",
+        "riverkeep_memory__url": "postgresql://user:secret@store",
+        "RIVERKEEP_ENGINE_KEY": "secret of another",
+        PROBES_KEY_VARIABLE: "secret",
+        "NOTIFY_SOCKET": "/secret",
+    }
+    environment = launch_of(settings, replace(WANTED, file=Path("/home/7.json")), {**kept, **own}).environment
+    assert kept.items() <= environment.items()
+    assert not [value for value in environment.values() if "secret" in value]

@@ -11,11 +11,13 @@ from queue import SimpleQueue
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from serving.engine.completion import Completion, Delta, Event, Finished
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
+from serving.errors import Failed
 from serving.metrics import ServingMetrics
 from serving.processes.writer import EngineWriter
 from tests.harness import wait_until
@@ -76,6 +78,29 @@ def test_one_given_up_before_it_was_asked_for_leaves_its_place(
     wait_until(lambda: metrics.registry.get_sample_value("riverkeep_serving_active") == 0, what="no place taken")
     writer.close()
     assert writer.turns == ["next"]
+
+
+def test_what_breaks_one_answer_is_logged_without_what_a_client_wrote(
+    first: LoadedGeneration, metrics: ServingMetrics
+) -> None:
+    """By its kind and the place in the code; the message of an error may repeat the prompt."""
+
+    class FailingWriter(NotingWriter):
+        """A fake: it fails on what it is asked."""
+
+        async def _ask(self, job: Completion) -> None:
+            raise ValueError(f"cannot read: my secret of {job.owner}")
+
+    writer, events = FailingWriter(metrics), SimpleQueue[Event]()
+    with capture_logs() as logs:
+        writer.start()
+        writer.submit(Completion(first, [1], 1, Sampling(), (), events.put))
+        assert isinstance(events.get(timeout=60), Failed)
+        writer.close()
+    (told,) = (line for line in logs if line["event"] == "engine_answer_failed")
+    assert told["error"] == "ValueError"
+    assert told["at"][-1].endswith("_ask")
+    assert "secret" not in str(logs)
 
 
 END = b"0\r\n\r\n"

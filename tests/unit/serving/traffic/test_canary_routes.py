@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from checkpoints.serving_pointer import Canary, CanaryMode
 from serving.engine.loaded import LoadedGeneration
@@ -322,3 +323,19 @@ async def _copies() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert dropped == [2]
+
+
+def test_what_breaks_a_copy_is_logged_without_what_a_client_wrote() -> None:
+    """By its kind and the place in the code."""
+
+    async def fail() -> None:
+        raise ValueError("cannot read: my secret")
+
+    async def copy() -> None:
+        Shadows(FullQueue(0)).copy(fail)
+        await asyncio.sleep(0)
+
+    with capture_logs() as logs:
+        asyncio.run(copy())
+    assert [(line["event"], line["error"]) for line in logs] == [("shadow_failed", "ValueError")]
+    assert "secret" not in str(logs)
