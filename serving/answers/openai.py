@@ -97,9 +97,13 @@ class TextRequest(BaseModel):
 
     def sampling(self, defaults: Defaults) -> Sampling:
         """How the answer is drawn: as the request says, and as the model does where it says nothing."""
+        temperature, top_p = _or(self.temperature, defaults.temperature), _or(self.top_p, defaults.top_p)
+        if top_p <= 0:
+            # The most probable token alone. Not every engine takes such a `top_p`; all have this word for it.
+            temperature, top_p = 0.0, 1.0
         return Sampling(
-            temperature=_or(self.temperature, defaults.temperature),
-            top_p=_or(self.top_p, defaults.top_p),
+            temperature=temperature,
+            top_p=top_p,
             seed=self.seed,
             # Not `or`, here and below: 0 is a value, which asks for something.
             top_k=defaults.top_k if self.top_k is None else self.top_k,

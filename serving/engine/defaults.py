@@ -11,7 +11,7 @@ _log = structlog.get_logger(__name__)
 
 # The least and the most of each that is taken over; None: any size.
 RANGES: Final[Mapping[str, tuple[float, float | None]]] = {
-    "temperature": (0, None),
+    "temperature": (0, 2),
     "top_p": (0, 1),
     "top_k": (-1, None),
     "min_p": (0, 1),

@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from serving.engine.completion import Completion, Finish, Finished
-from serving.engine.defaults import Defaults
+from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
 from serving.engine.traces import NO_REQUEST, RequestTrace
@@ -20,6 +20,10 @@ from serving.processes.refusals import LONGEST_ECHO, refusal
 
 ENDS_WITHIN_S: Final = 0.5
 """An answer that has all that is wanted of it; its connection cannot carry the next one before its end."""
+UNSEEDED: Final = -1
+"""Engines draw anew each time by it, where others are a seed; vLLM among them."""
+SEED_IN_ITS_PLACE: Final = 7_349_251
+"""Any other: the same answer comes again by it."""
 NEUTRAL: Final = Sampling(temperature=1.0)
 """What OpenAI's defaults are; what differs from it is named in a request."""
 
@@ -83,7 +87,7 @@ def body_of(job: Completion, engine: RunningEngine) -> dict[str, Any]:
         "max_tokens": job.max_tokens,
         **_manner(job, engine),
         **({"return_token_ids": True} if engine.tells_tokens else {}),
-        **_sampling(job.sampling, job.generation.defaults),
+        **_sampling(job.sampling, job.generation),
         **({"stop": list(job.stop)} if job.stop else {}),
         **({"stop_token_ids": sorted(beyond)} if beyond else {}),
         **({"ignore_eos": True} if ignored else {}),
@@ -127,7 +131,7 @@ def _scoring(job: Completion, engine: RunningEngine) -> dict[str, Any]:
     return {"logprobs": job.scored, **({"return_tokens_as_token_ids": True} if engine.tells_tokens else {})}
 
 
-def _sampling(sampling: Sampling, defaults: Defaults) -> dict[str, Any]:
+def _sampling(sampling: Sampling, generation: LoadedGeneration) -> dict[str, Any]:
     """What differs from OpenAI's defaults, or from the model's own: an engine may take either where it is told nothing.
 
     Temperature and top_p always, as engines have defaults of their own.
@@ -135,11 +139,15 @@ def _sampling(sampling: Sampling, defaults: Defaults) -> dict[str, Any]:
     named: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p}
     for field in ("seed", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"):
         neutral = getattr(NEUTRAL, field)
-        if (value := getattr(sampling, field)) != neutral or getattr(defaults, field, neutral) != neutral:
+        if (value := getattr(sampling, field)) != neutral or getattr(generation.defaults, field, neutral) != neutral:
             named[field] = value
-    if sampling.top_k > 0 or defaults.top_k > 0:
+    if sampling.seed == UNSEEDED:
+        named["seed"] = SEED_IN_ITS_PLACE
+    # Beyond all tokens it means all, and may be more than an engine can count to.
+    among_some = 0 < sampling.top_k < generation.tokens
+    if among_some or generation.defaults.top_k > 0:
         # Of all tokens, as vLLM and SGLang say it.
-        named["top_k"] = sampling.top_k if sampling.top_k > 0 else -1
+        named["top_k"] = sampling.top_k if among_some else -1
     if sampling.bias:
         named["logit_bias"] = {str(token): bias for token, bias in sampling.bias}
     return named

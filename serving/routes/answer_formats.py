@@ -12,6 +12,8 @@ from serving.engine.loaded import LoadedGeneration
 from serving.errors import RequestError
 from serving.settings import ServingSettings
 
+HOLD_TO_SCHEMAS: Final = ("vllm", "sglang")
+"""Engines that take `response_format` of OpenAI's for completions too; of others it is not known."""
 COMPILE_TIMEOUT_S: Final = 10.0
 MOST_COMPILING: Final = 4
 """Schemas at once; one that takes too long goes on without anybody waiting, as nothing can stop it."""
@@ -52,7 +54,7 @@ class AnswerFormats:
             raise RequestError(f"ignore_eos: {why}", param="ignore_eos")
         if generation.engine is None:
             return AnswerFormat(wanted.schema, await self._compiled(generation, wanted))
-        if self._engine != "vllm":
+        if self._engine not in HOLD_TO_SCHEMAS:
             raise _unsupported(wanted, f"an engine of kind {self._engine} is not asked for {_what(wanted)}")
         return AnswerFormat(wanted.schema)
 

@@ -221,9 +221,21 @@ def test_a_call_that_cannot_be_held_is_refused_by_its_own_name(
         assert error["message"].startswith("tool_choice: ")
 
 
-@pytest.mark.parametrize("engine", ["command", "remote", "sglang"])
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_an_engine_that_holds_to_schemas_is_asked_to(paths: dict[str, Any], engine: Literal["vllm", "sglang"]) -> None:
+    """By OpenAI's field, which both take for completions; for a call that has to be made as well."""
+    generation = replace(load(paths["first"], 1), engine=an_engine())
+    formats = answer_formats.AnswerFormats(ServingSettings.model_construct(engine=engine))
+    for param in ("tool_choice", "response_format"):
+        wanted = WantedFormat(json.dumps(CITY), param)
+        held_to = asyncio.run(formats.of(generation, wanted, ignores_ends=False))
+        named = body_of(job(generation, held_to=held_to), an_engine())["response_format"]
+        assert (named["type"], named["json_schema"]["schema"]) == ("json_schema", CITY)
+
+
+@pytest.mark.parametrize("engine", ["command", "remote"])
 def test_an_engine_that_holds_to_nothing_is_named_with_what_was_asked_of_it(
-    paths: dict[str, Any], engine: Literal["command", "remote", "sglang"]
+    paths: dict[str, Any], engine: Literal["command", "remote"]
 ) -> None:
     """A call by `tool_choice`, and what to say in its place; a format by `response_format`."""
     generation = replace(load(paths["first"], 1), engine=an_engine())

@@ -11,7 +11,11 @@ import anyio
 import httpx
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from serving.answers.body import parse
+from serving.answers.openai import CompletionRequest
 from serving.engine.completion import Completion, Finished
 from serving.engine.defaults import Defaults
 from serving.engine.loaded import LoadedGeneration
@@ -91,6 +95,44 @@ def test_what_a_model_wants_by_itself_is_said_where_it_is_not_wanted(first: Load
     body = body_of(job(wanted), an_engine())
     assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (-1, 0, 1)
     assert not {"top_k", "min_p", "repetition_penalty"} & set(body_of(job(first), an_engine()))
+
+
+# Whether there, and then what: null is as good as nothing.
+DRAWN = st.fixed_dictionaries(
+    {},
+    optional={
+        "temperature": st.floats(0, 2),
+        "top_p": st.floats(0, 1) | st.just(0),
+        "top_k": st.integers(-1, 2**63 - 1),
+        "min_p": st.floats(0, 1),
+        "repetition_penalty": st.floats(0.01, 100),
+        "presence_penalty": st.floats(-2, 2),
+        "frequency_penalty": st.floats(-2, 2),
+        "seed": st.integers(-2, 2) | st.integers(-(2**63) + 1, 2**63 - 1),
+    },
+)
+
+
+@given(DRAWN)
+@example({"top_p": 0})
+@example({"seed": -1})
+def test_what_the_door_takes_no_engine_refuses_or_takes_for_something_else(
+    first: LoadedGeneration, drawn: dict[str, Any]
+) -> None:
+    """By vLLM's ranges, which are the narrowest but for SGLang's penalty of repetition."""
+    request = parse(orjson.dumps({"prompt": "a", **drawn}), CompletionRequest)
+    body = body_of(job(first, sampling=request.sampling(first.defaults)), an_engine())
+    assert 0 <= body["temperature"] <= 2
+    assert 0 < body["top_p"] <= 1
+    assert 0 <= body.get("min_p", 0) <= 1
+    assert body.get("top_k", -1) == -1 or 1 <= body["top_k"] < first.tokens
+    assert body.get("repetition_penalty", 1) > 0
+    # By which it would be drawn anew each time.
+    assert body.get("seed") != -1
+    assert ("seed" in body) is ("seed" in drawn)
+    assert -(2**63) <= body.get("seed", 0) < 2**63
+    # No token but the first has a place below it.
+    assert body["temperature"] == 0 or drawn.get("top_p") != 0
 
 
 def ask(respond: Callable[[httpx.Request], httpx.Response], *, whole: bool = False) -> list[EnginePiece | Finished]:
