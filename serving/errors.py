@@ -124,8 +124,8 @@ class TimedOut(RequestError):
 class NotReady(RequestError):
     """No generation is loaded yet, or the process is about to end."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(why, status=503, kind="server_error", code="not_ready", retry_after_s=1)
+    def __init__(self, why: str, retry_after_s: int = 1) -> None:
+        super().__init__(why, status=503, kind="server_error", code="not_ready", retry_after_s=retry_after_s)
 
 
 class Unanswerable(RequestError):

@@ -83,8 +83,9 @@ class Writing:
     Attributes:
         generation: what all of them come from.
         wishes: one for each choice; those of one prompt beside each other.
-        timeout_s: how long all of them together may take, from now.
+        timeout_s: how long all of them together may take.
         metrics: where to count.
+        spent_s: how much of that time is gone.
         ticket: by which they are counted while a generation is watched; None where they are not.
         watched: the generation is a canary.
         shadow: nobody gets the answers, which must cost the others nothing.
@@ -99,6 +100,7 @@ class Writing:
     wishes: Sequence[Wish]
     timeout_s: float
     metrics: ServingMetrics
+    spent_s: float = 0.0
     ticket: Ticket | None = None
     watched: bool = False
     shadow: bool = False
@@ -114,7 +116,7 @@ class Writing:
     _paces: list[AnswerPace] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._deadline = asyncio.get_running_loop().time() + self.timeout_s
+        self._deadline = asyncio.get_running_loop().time() + self.timeout_s - self.spent_s
         self.jobs = [self._job(index, wish) for index, wish in enumerate(self.wishes)]
         self._paces = [AnswerPace(job.submitted) for job in self.jobs]
 

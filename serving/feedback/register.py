@@ -22,6 +22,8 @@ LONGEST_CHARACTERS: Final = 64 * 1024
 MOST_CHARACTERS: Final = 64 * 1024 * 1024
 """Of all requests and answers at hand."""
 LONGEST_USER: Final = 1024
+UNTIL_STARTED_AGAIN_S: Final = 60
+"""Where the directory could not be used at the start: somebody has to see to that first."""
 
 Messages = tuple[tuple[str, str], ...]
 
@@ -81,7 +83,7 @@ class AnswerRegister:
         self._most = settings.answers_kept if settings.keep_text and directory is not None else 0
         self._kept: OrderedDict[str, KeptAnswer] = OrderedDict()
         self._characters = 0
-        self._why_not = "this server has no state directory, in which feedback would be kept"
+        self._has_place = directory is not None
         self._spool: Spool | None = None
         key = secrets.token_bytes(KEY_BYTES)
         if directory is not None:
@@ -90,7 +92,6 @@ class AnswerRegister:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 key, self._spool = key_in(directory), Spool(directory)
             except (OSError, CannotServe) as error:
-                self._why_not = "feedback cannot be kept now; the server's log says why"
                 _log.error("feedback_not_taken", directory=str(directory), error=str(error))
         self._ids = AnswerIds(key)
 
@@ -117,11 +118,17 @@ class AnswerRegister:
         """Write down what is said of an answer; durable when this returns. Blocks for a write to disk.
 
         Raises:
-            RequestError: 404 for an id that was given to no answer; 413 for a correction that is too long.
+            RequestError: 404 where no feedback is taken at all, and for an id that was given to no answer; 413 for a
+                correction that is too long.
             NotReady: it cannot be written down now.
         """
+        if not self._has_place:
+            # Not a 5xx, which clients send again and again.
+            why = "no feedback is taken here: this server has no state directory in which it would be kept"
+            raise RequestError(why, status=404, code="feedback_not_taken")
         if self._spool is None:
-            raise NotReady(self._why_not)
+            why = "no feedback is taken until this server is started again; its log says why"
+            raise NotReady(why, UNTIL_STARTED_AGAIN_S)
         origin = self._ids.origin(said.answer)
         if origin is None:
             raise RequestError(

@@ -1,8 +1,9 @@
 """Who asks, and what answers them: the serving generation, or the canary, with the serving one behind it."""
 
 import secrets
+import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ class Chosen:
         is_shadow: whether the answer is thrown away; it must cost the others nothing.
         copy: by what a copy of the request is answered, whose answer is thrown away; None: there is none.
         by_canary: told that a canary answered the request.
+        asked: when the request came, on the monotonic clock.
     """
 
     generation: LoadedGeneration
@@ -46,6 +48,12 @@ class Chosen:
     is_shadow: bool = False
     copy: "Chosen | None" = None
     by_canary: Callable[[], None] = _nobody
+    asked: float = field(default_factory=time.monotonic)
+
+    @property
+    def spent_s(self) -> float:
+        """How much of the time that an answer may take is gone: of one that stands in for another, by that one."""
+        return time.monotonic() - self.asked
 
     @property
     def group(self) -> int | None:
@@ -86,7 +94,7 @@ async def answered(
             # The guard would name the serving generation.
             response.headers[GENERATION_HEADER] = str(chosen.generation.number)
             return response
-        return await answer(Chosen(chosen.fallback))
+        return await answer(Chosen(chosen.fallback, asked=chosen.asked))
     if response.status_code < ERRORS_FROM:
         chosen.by_canary()
     return response

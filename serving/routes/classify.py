@@ -131,7 +131,8 @@ class ClassifyRoute:
             # One of each request is enough: what is warmed is the model, not the text.
             self._parts.recent.add(texts[0])
         try:
-            outcome = await asyncio.wait_for(listener.get(), self._settings.request_timeout_s)
+            left_s = self._settings.request_timeout_s - chosen.spent_s
+            outcome = await asyncio.wait_for(listener.get(), left_s)
         except TimeoutError:
             job.cancelled = True
             self._parts.metrics.cancelled.labels("timeout").inc()

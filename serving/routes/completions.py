@@ -155,6 +155,7 @@ class CompletionRoutes:
             wishes,
             settings.request_timeout_s,
             self._parts.metrics,
+            spent_s=chosen.spent_s,
             ticket=chosen.ticket,
             choices=body.choices,
             trace=request.scope["trace"],

@@ -158,13 +158,17 @@ def test_an_answer_of_another_process_with_the_same_state_is_known(
 
 
 def test_answers_are_given_where_feedback_cannot_be_kept(serve: Serve, first: LoadedGeneration, tmp_path: Path) -> None:
-    """Without a state directory, or with one that cannot be made: feedback alone says so."""
+    """Without a state directory, or with one that cannot be made: feedback alone says so, and when to send it again."""
     (tmp_path / "file").touch()
+    told = []
     for state in (None, tmp_path / "file"):
         served = serve(first, state=state)
         answer = served.client.post("/v1/completions", json=PROMPT)
         assert answer.status_code == 200
-        assert give(served, answer.json()["id"]).status_code == 503
+        given = give(served, answer.json()["id"])
+        told.append((given.status_code, given.json()["error"]["code"], given.headers.get("retry-after")))
+    # Clients send again what is answered with a 5xx, and nothing else of these.
+    assert told == [(404, "feedback_not_taken", None), (503, "not_ready", "60")]
 
 
 def test_it_is_counted_among_the_callers_who_had_asked(

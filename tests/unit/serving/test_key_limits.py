@@ -103,11 +103,12 @@ def test_feedback_takes_of_the_requests_alone(
 
 
 def test_feedback_that_cannot_be_written_down_takes_nothing(
-    serve: Serve, first: LoadedGeneration, key_file: Path
+    serve: Serve, first: LoadedGeneration, key_file: Path, tmp_path: Path
 ) -> None:
     """As a request that a full queue refuses; one that says something wrong counts."""
     alice = header(key_file, "alice", requests_per_minute=1)
-    client = serve(first, key_file, state=None).client
+    (tmp_path / "state").touch()
+    client = serve(first, key_file, state=tmp_path / "state").client
     said = {"id": "cmpl-" + "0" * 56, "verdict": "reject"}
     statuses = [client.post("/v1/feedback", json=body, headers=alice).status_code for body in (said, said, {}, said)]
     assert statuses == [503, 503, 400, 429]

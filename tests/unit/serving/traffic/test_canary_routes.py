@@ -2,10 +2,12 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,9 @@ from structlog.testing import capture_logs
 
 from checkpoints.serving_pointer import Canary, CanaryMode
 from serving.engine.loaded import LoadedGeneration
+from serving.errors import EngineLost
 from serving.generations.switch import Watched
+from serving.routes import callers
 from serving.routes.shadows import Shadows
 from serving.traffic.choice import Caller
 from serving.traffic.tally import MOST_ASKERS, Tally
@@ -237,6 +241,31 @@ def test_a_classifiers_canary_answers_and_falls_back_alike(
     other.model.forward = lambda **_: 1 / 0
     assert served.client.post("/v1/classify", json=body).headers[GENERATION] == "1"
     assert [counted(served, "watched", column) for column in (0, 1)] == [2, 1]
+
+
+@pytest.mark.parametrize("route", ["/v1/completions", "/v1/chat/completions", "/v1/classify"])
+@pytest.mark.parametrize("late", [False, True])
+def test_who_answers_in_the_canarys_place_has_the_rest_of_the_time(
+    serve: Serve, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch, route: str, *, late: bool
+) -> None:
+    """And no time of its own: an engine that is lost after two minutes is not followed by two minutes more."""
+    classifies = route == "/v1/classify"
+    path = paths["classifier" if classifies else "first"]
+    served = serve(load(path, 1), classifier=classifies, request_timeout_s=600)
+    watch(served, load(path, 2), share=1.0)
+    submit = served.worker.submit
+
+    def lose(*jobs: Any, **options: bool) -> None:
+        if not jobs[0].watched:
+            submit(*jobs, **options)
+            return
+        monkeypatch.setattr(callers, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 1_000 * late))
+        for job in jobs:
+            job.fail(EngineLost("of a test"))
+
+    monkeypatch.setattr(served.worker, "submit", lose)
+    body = {"input": ["the state"]} if classifies else CHAT if "chat" in route else PROMPT
+    assert served.client.post(route, json=body).status_code == (504 if late else 200)
 
 
 @pytest.mark.parametrize("stream", [False, True])
