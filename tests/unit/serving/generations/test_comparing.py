@@ -36,7 +36,9 @@ def compared(
         assert body["temperature"] == 0
         if body.get("echo"):
             assert (body["prompt"], body["max_tokens"]) == (list(REFERENCE.tokens), 1)
-            choice = {"logprobs": read if isinstance(read, dict) or read is None else {"token_logprobs": read}}
+            choice: dict[str, Any] = {
+                "logprobs": read if isinstance(read, dict) or read is None else {"token_logprobs": read}
+            }
         else:
             assert (body["prompt"], body["max_tokens"]) == (list(PROMPT), ANSWER_TOKENS)
             choice = {"logprobs": {"token_logprobs": wrote}}
