@@ -27,11 +27,13 @@ class Asked(Protocol):
 
     Attributes:
         owner: the name of the key that asks, which is set here.
-        written: tokens that were written of it so far.
     """
 
     owner: str
-    written: int
+
+    @property
+    def charged(self) -> int:
+        """Tokens that count as written of it, also where it was given up."""
 
     @property
     def read(self) -> Sequence[Sequence[int]]:
@@ -123,7 +125,7 @@ class Asker:
         if counted:
             self._metrics.requested(self.name, status)
         if self._jobs:
-            written = sum(job.written for job in self._jobs)
+            written = sum(job.charged for job in self._jobs)
             self._end(used=self._read + written)
             self._metrics.used(self.name, read=self._read, written=written)
 

@@ -35,7 +35,7 @@ class Classification:
         watched: the generation is a canary.
         done: probabilities of the first texts.
         ended: `on_end` has been called.
-        written: tokens that were written: none are.
+        charged: tokens that count as written: none are.
     """
 
     generation: LoadedGeneration
@@ -49,7 +49,7 @@ class Classification:
     watched: bool = False
     done: Probabilities = field(default_factory=list)
     ended: bool = False
-    written: int = 0
+    charged: int = 0
 
     @property
     def read(self) -> Sequence[Sequence[int]]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Literal
 
 from serving.engine.grammar_state import AnswerFormat
@@ -46,6 +47,23 @@ class Finished:
 Event = Delta | Finished | Exception
 
 
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """What is known of an answer that an engine gives when it is whole, and says nothing of before.
+
+    Attributes:
+        since: when it was asked for, on the monotonic clock.
+        token_s: the shortest time that this engine took for a token, over a whole answer; None: that is not known yet.
+    """
+
+    since: float
+    token_s: float | None
+
+    def most(self, now: float, limit: int) -> int:
+        """How many tokens it may have by now, at the engine's fastest; no more than `limit`, which are asked for."""
+        return limit if self.token_s is None else min(limit, ceil((now - self.since) / self.token_s))
+
+
 # By identity: two requests that ask the same are two.
 @dataclass(eq=False, slots=True)
 class Completion:
@@ -71,6 +89,7 @@ class Completion:
         submitted: when, on the monotonic clock.
         ended: it has had its last event.
         written: how many tokens it has so far, also where it is given up later.
+        unheard: what is known of it until its end, where nothing is heard before; None: each piece is.
         first_token_at: when its first token came, on the monotonic clock.
         ended_at: when its last event came.
     """
@@ -94,6 +113,7 @@ class Completion:
     submitted: float = field(default_factory=time.monotonic)
     ended: bool = False
     written: int = 0
+    unheard: Unheard | None = None
     first_token_at: float | None = None
     ended_at: float | None = None
 
@@ -130,6 +150,13 @@ class Completion:
     def most(self) -> int:
         """Most tokens that may be written of it."""
         return self.max_tokens
+
+    @property
+    def charged(self) -> int:
+        """The tokens that count as written: of one that was given up unheard, as many as it may have had by then."""
+        if self.unheard is None or not self.cancelled:
+            return self.written
+        return self.unheard.most(time.monotonic(), self.max_tokens)
 
     @property
     def ends(self) -> frozenset[int]:

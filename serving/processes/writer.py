@@ -7,11 +7,13 @@ from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import structlog
 
-from serving.engine.completion import Completion, Delta, Finished
+from serving.engine.completion import Completion, Delta, Finished, Unheard
 from serving.engine.fair_queue import FairQueue
+from serving.engine.running import RunningEngine
 from serving.errors import EngineLost, Failed, NotReady, QueueFull, RequestError, frames
 from serving.metrics import ServingMetrics
 from serving.processes.answer_text import AnswerText
@@ -24,6 +26,8 @@ _log = structlog.get_logger(__name__)
 
 SWEEP_S: Final = 0.2
 """How often those are looked for that nobody wants any more."""
+TELL_A_PACE: Final = 16
+"""Tokens of an answer that tells how fast an engine writes; of shorter ones the prompt takes most of the time."""
 ENDING: Final = "the server is shutting down; ask another replica"
 
 
@@ -46,6 +50,7 @@ class EngineWriter:
         self._writing: dict[Completion, asyncio.Task[None]] = {}
         self._ending = False
         self._progress = EngineProgress()
+        self._token_s: WeakKeyDictionary[RunningEngine, float] = WeakKeyDictionary()
         self._tasks = set[asyncio.Task[None]]()
         self._clients = EngineClients()
         self._loop = asyncio.new_event_loop()
@@ -194,7 +199,9 @@ class EngineWriter:
             if not job.max_tokens:
                 _tell(job, [Finished("length", 0)])
                 return
-            body = body_of(job, engine)
+            body, began = body_of(job, engine), time.monotonic()
+            if not body["stream"]:
+                job.unheard = Unheard(began, self._token_s.get(engine))
             pieces = answer(client, body, job.trace)
             async with aclosing(pieces):
                 async for piece in pieces:
@@ -207,7 +214,13 @@ class EngineWriter:
                     if job.ended or job.cancelled:
                         break
                 if job.ended:
+                    self._note_pace(job, engine, began)
                     await let_end(pieces)
+
+    def _note_pace(self, job: Completion, engine: RunningEngine, began: float) -> None:
+        if job.written >= TELL_A_PACE:
+            token_s = (time.monotonic() - began) / job.written
+            self._token_s[engine] = min(token_s, self._token_s.get(engine, token_s))
 
     def _count(self) -> None:
         self._metrics.waiting.set(len(self._waiting))

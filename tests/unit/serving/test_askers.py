@@ -28,7 +28,7 @@ class Task:
     read: Sequence[Sequence[int]]
     most: int
     owner: str = ""
-    written: int = 0
+    charged: int = 0
 
 
 class World:
@@ -76,7 +76,7 @@ def test_what_was_taken_is_counted_and_the_rest_given_back() -> None:
     begin(asker, job)
     assert job.owner == "alice"
     assert asker.headers()["x-ratelimit-remaining-tokens"] == "70"
-    job.written = 20
+    job.charged = 20
     asker.leave(200, counted=True)
     assert asker.headers()["x-ratelimit-remaining-tokens"] == "950"
     assert world.count("tokens", key="alice", direction="read") == 30
@@ -88,7 +88,7 @@ def test_a_prompt_with_several_answers_is_read_once() -> None:
     """Each answer's own tokens count."""
     world, prompt = World(), [1] * 10
     world.know("alice")
-    asker, jobs = world.asker(), [Task([prompt], most=5, written=2) for _ in range(3)]
+    asker, jobs = world.asker(), [Task([prompt], most=5, charged=2) for _ in range(3)]
     begin(asker, *jobs)
     asker.leave(200, counted=True)
     assert world.count("tokens", key="alice", direction="read") == 10
@@ -158,7 +158,7 @@ def test_a_revoked_keys_series_go_and_stay_away() -> None:
     world = World()
     world.know("alice", "bob")
     asker = world.asker()
-    begin(asker, Task([[1]], most=1, written=1))
+    begin(asker, Task([[1]], most=1, charged=1))
     world.know("bob")
     asker.leave(200, counted=True)
     assert world.count("requests", key="bob", code="2xx") == 0

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from serving.engine.completion import Completion, Delta, Event, Finished
+from serving.engine.completion import Completion, Delta, Event, Finished, Unheard
 from serving.engine.loaded import LoadedGeneration
 from serving.engine.running import RunningEngine
 from serving.engine.sampling import Sampling
@@ -202,16 +202,90 @@ def test_an_answer_that_nobody_watches_is_told_in_one_piece(
     assert told == [Delta(expected), Finished("length", len(tokens))]
 
 
+def test_an_answer_given_up_before_it_came_is_charged_for_what_it_may_have_had(
+    first: LoadedGeneration, metrics: ServingMetrics
+) -> None:
+    """It comes whole, and what the engine did of it until then shows nowhere: else to hang up would make it free."""
+    events, asked = SimpleQueue[Event](), threading.Event()
+    with silent(asked) as url:
+        engine = RunningEngine(url, "m@g0001", "key", NoProcess(), 60.0, tells_progress=True)
+        writer = EngineWriter(at_once=1, queue=20, metrics=metrics)
+        writer.start()
+        generation = replace(first, engine=engine)
+        jobs = [Completion(generation, [1], 30, Sampling(temperature=0), (), events.put, whole=True) for _ in range(2)]
+        writer.submit(*jobs)
+        assert asked.wait(timeout=60)
+        assert [job.charged for job in jobs] == [0, 0]
+        for job in jobs:
+            job.cancelled = True
+        # All that it asked for, as nobody knows how fast the engine is; the other one waited, and was not asked for.
+        assert [job.charged for job in jobs] == [30, 0]
+        writer.close()
+
+
 @contextmanager
-def answering(body: bytes) -> Iterator[str]:
-    """A fake engine that gives one answer at once."""
+def silent(asked: threading.Event) -> Iterator[str]:
+    """A fake engine that is asked, and says nothing."""
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as came:
+            came.readline()
+            asked.set()
+            came.read()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve, listener)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        served.result(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("token_s", "seconds", "tokens"), [(0.5, 3, 6), (0.5, 3.1, 7), (0.5, 900, 100), (None, 0, 100)]
+)
+def test_no_more_is_charged_unheard_than_the_engine_can_write(
+    token_s: float | None, seconds: float, tokens: int
+) -> None:
+    """As fast as it ever was, and never more than was asked for."""
+    assert Unheard(since=50.0, token_s=token_s).most(50.0 + seconds, limit=100) == tokens
+
+
+def test_an_engines_pace_is_that_of_its_fastest_answer(first: LoadedGeneration, metrics: ServingMetrics) -> None:
+    """By which the next one is charged where it is given up."""
+    tokens = [5] * 20
+    choice = {"text": "a", "finish_reason": "length", "token_ids": tokens}
+    body = orjson.dumps({"choices": [choice], "usage": {"completion_tokens": len(tokens)}})
+    events, job = SimpleQueue[Event](), None
+    with answering(body, times=2) as url:
+        engine = RunningEngine(url, "m@g0001", "key", NoProcess(), 60.0, tells_tokens=True, tells_progress=True)
+        writer = EngineWriter(at_once=1, queue=20, metrics=metrics)
+        writer.start()
+        generation = replace(first, engine=engine)
+        paces = []
+        for _ in range(2):
+            job = Completion(generation, [1], 20, Sampling(temperature=0), (), events.put, frozenset(), whole=True)
+            writer.submit(job)
+            while not isinstance(events.get(timeout=60), Finished):
+                pass
+            assert job.unheard is not None
+            paces.append(job.unheard.token_s)
+        writer.close()
+    assert paces[0] is None
+    assert paces[1] is not None
+    assert 0 < paces[1] < 60 / len(tokens)
+
+
+@contextmanager
+def answering(body: bytes, times: int = 1) -> Iterator[str]:
+    """A fake engine that gives one answer at once, so often."""
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection, connection.makefile("rb") as asked:
-            head = list(iter(lambda: asked.readline().strip().lower(), b""))
-            asked.read(next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length")))
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+            for _ in range(times):
+                head = list(iter(lambda: asked.readline().strip().lower(), b""))
+                asked.read(next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length")))
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
 
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
         served = pool.submit(serve, listener)
