@@ -24,7 +24,7 @@ class NoAuthorities(ServingError):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Outbound:
     """How an address is reached.
 
     Attributes:
@@ -36,7 +36,7 @@ class Way:
     trusted: ssl.SSLContext
 
     @classmethod
-    def to(cls, url: str) -> "Way":
+    def to(cls, url: str) -> "Outbound":
         """The way by the environment as it is now.
 
         Raises:

@@ -26,7 +26,7 @@ from serving.generations.verifying import verify
 from serving.handover.shelf import HandedOver, Shelf
 from serving.handover.webhook import Event, Webhook, bearer
 from serving.metrics import ServingMetrics
-from serving.outbound import NoAuthorities, Way, shown
+from serving.outbound import NoAuthorities, Outbound, shown
 from serving.processes.asking import KnownModel
 from serving.processes.launch import served_name
 from serving.processes.readiness import ASK_WITHIN_S, NotInTime, until_listed
@@ -170,7 +170,7 @@ class RemoteLoader:
         url = self.settings.remote.url
         headers = {**bearer(self.settings.remote.key_file), "content-type": "application/json"}
         try:
-            return httpx.Client(base_url=url, headers=headers, timeout=timeout_s, **Way.to(url).options())
+            return httpx.Client(base_url=url, headers=headers, timeout=timeout_s, **Outbound.to(url).options())
         except NoAuthorities as error:
             raise BrokenGeneration(f"serving.remote.url ({shown(url)}) cannot be asked: {error}") from error
 

@@ -8,7 +8,7 @@ import httpx
 import structlog
 
 from serving.errors import BrokenGeneration
-from serving.outbound import NoAuthorities, Way, in_words, shown
+from serving.outbound import NoAuthorities, Outbound, in_words, shown
 from streams.backoff import Backoff
 
 _log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ class Webhook:
     def _post(self, body: dict[str, Any]) -> str:
         """Why it was not taken; empty where it was."""
         try:
-            options = Way.to(self._url).options()
+            options = Outbound.to(self._url).options()
             answer = httpx.post(self._url, json=body, headers=bearer(self._key_file), timeout=ANSWER_S, **options)
         except NoAuthorities as error:
             return str(error)

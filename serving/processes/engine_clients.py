@@ -9,7 +9,7 @@ import httpx
 
 from serving.engine.running import RunningEngine
 from serving.errors import EngineLost
-from serving.outbound import NoAuthorities, Way
+from serving.outbound import NoAuthorities, Outbound
 
 CONNECT_S: Final = 5.0
 
@@ -23,7 +23,7 @@ class EngineClients:
     def __init__(self) -> None:
         self._free: WeakKeyDictionary[RunningEngine, list[httpx.AsyncClient]] = WeakKeyDictionary()
         # Of each engine once: certificates that are trusted may be others by the next one.
-        self._ways: WeakKeyDictionary[RunningEngine, Way] = WeakKeyDictionary()
+        self._ways: WeakKeyDictionary[RunningEngine, Outbound] = WeakKeyDictionary()
 
     @contextmanager
     def client(self, engine: RunningEngine) -> Iterator[httpx.AsyncClient]:
@@ -44,7 +44,7 @@ class EngineClients:
         way = self._ways.get(engine)
         if way is None:
             try:
-                way = self._ways[engine] = Way.to(engine.url)
+                way = self._ways[engine] = Outbound.to(engine.url)
             except NoAuthorities as error:
                 raise EngineLost(str(error)) from error
         return httpx.AsyncClient(

@@ -10,7 +10,7 @@ import httpx
 import structlog
 
 from serving.errors import BrokenGeneration
-from serving.outbound import Way
+from serving.outbound import Outbound
 from serving.processes.asking import KnownModel
 from serving.processes.engine_process import EngineProcess
 from serving.processes.launch import HOST, WantedEngine, launch_of
@@ -53,7 +53,7 @@ class Program:
     def client(self, timeout_s: float) -> httpx.Client:
         """Someone who asks it, with its key."""
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, **Way.to(self.url).options())
+        return httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, **Outbound.to(self.url).options())
 
     def until_ready(self, name: str, ending: threading.Event) -> KnownModel:
         """Wait until it has a model of that name; what it says of it.
