@@ -10,7 +10,7 @@ from checkpoints.serving_pointer import Canary
 from serving.engine.loaded import LoadedGeneration
 from serving.feedback.register import LONGEST_CHARACTERS
 from serving.feedback.spool import Feedback, take
-from serving.generations.swap import Watched
+from serving.generations.switch import Watched
 from serving.traffic.choice import Caller
 from tests.unit.serving.conftest import Served
 from tests.unit.serving.test_app import CHAT, PROMPT, chunks
