@@ -29,6 +29,7 @@ from checkpoints.adapters.ground import is_adapter, whole_dir
 from checkpoints.adapters.low_rank import Adapted, read_adapter
 from checkpoints.card import ModelKind
 from checkpoints.errors import MismatchedTokenizer, UnusableModel
+from checkpoints.files.chat_templates import PROCESSOR_TEMPLATE
 from checkpoints.files.config_fields import shorten
 from checkpoints.files.label_names import NEW_WEIGHTS
 from checkpoints.files.model_files import GENERATION_CONFIG, model_files, read_object
@@ -157,7 +158,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 def _take_template(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     """Models that see as well keep their chat template in a file of the processor's, which is not loaded."""
-    processors = path / "chat_template.json"
+    processors = path / PROCESSOR_TEMPLATE
     if not tokenizer.chat_template and processors.is_file():
         tokenizer.chat_template = read_object(processors).get("chat_template")
     template = tokenizer.chat_template
