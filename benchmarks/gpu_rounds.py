@@ -181,7 +181,7 @@ def _context(samples: list[RoundSample]) -> float:
 
 def _foretold(model: Path, recipe: RecipeSettings, device: str) -> dict[str, int]:
     """What the doctor foretells of the training; on a GPU without the context, which its allocator does not count."""
-    shape = shape_of_files(model, "causal-lm", device_type=device)
+    shape = shape_of_files(model, "causal-lm", device_type=device, compute_bytes=2 if device == "cuda" else 4)
     if shape is None:
         raise SystemExit(f"the doctor cannot read the shape of {model}")
     parts = round_parts(shape, recipe, is_first=True)[TRAIN]

@@ -28,7 +28,7 @@ def needed_bytes(checkpoints: GenerationStore, number: int, kind: ModelKind) -> 
     """
     ground = checkpoints.ground(number)
     whole = number if ground is None else ground.generation
-    shape = shape_of_files(checkpoints.path(whole), kind, device_type="cpu")
+    shape = shape_of_files(checkpoints.path(whole), kind, device_type="cpu", compute_bytes=FLOAT_BYTES)
     # Where the files do not tell, as if they were of half precision.
     weights = 2 * checkpoints.size(whole) if shape is None else FLOAT_BYTES * shape.parameters
     adapter = 0 if ground is None else checkpoints.size(number)

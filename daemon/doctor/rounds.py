@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from daemon.doctor.findings import Finding
+from daemon.doctor.proposal import as_lines, to_be_installed, with_adapter
 from daemon.doctor.rehearsal import FEWEST_STEPS, FailedRehearsal, RehearsalFigures, Subject, recipe_of, rehearse
 from daemon.doctor.round_cost import Memory, RoundWork, Seconds, estimate_seconds, fit_memory, steps_within
 from daemon.rounds.inputs import draw_spec
@@ -31,7 +32,7 @@ TIMED_S = 15.0
 """What the second rehearsal may take longer than two steps, so that its speed is that of a round."""
 EXAMPLE_TOKENS = 100_000
 TOKENS_PER_DOCUMENT = 200.0
-WITH_ADAPTER = '`learner.recipe.adapter = "lora"` (no second model, and next to no optimizer)'
+WHAT_AN_ADAPTER_SAVES = "(no second model, and next to no optimizer)"
 LONG_PHASES = {
     "score": "scoring held-out text",
     "train": "training",
@@ -158,7 +159,8 @@ def _no_rehearsal(failed: FailedRehearsal, settings: Settings) -> Finding:
         ok=False,
         detail=f"a round ran out of memory with one row a pass: {failed.why}",
         remedy=f"Set `learner.recipe.micro_batch = 1` with {saving}{shorter}"
-        f"{'' if recipe.adapter else f', or {WITH_ADAPTER}'}, or take a smaller model; then run this again.",
+        f"{f', or {adapter}' if (adapter := adapter_lines(settings)) else ''}, or take a smaller model; then run this "
+        "again.",
     )
 
 
@@ -200,9 +202,15 @@ def _fitting_settings(settings: Settings, needed: Memory, room_left: int, fittin
         )
     if longest := needed.longest(room_left):
         return f"Set `learner.recipe.micro_batch = 1` and `learner.recipe.sequence_length = {longest}`."
-    if recipe.adapter is None:
-        return f"Set {WITH_ADAPTER}, and run this again: what that saves only a rehearsal tells."
+    if adapter := adapter_lines(settings):
+        return f"Set {adapter}, and run this again: what that saves only a rehearsal tells."
     return "Take a smaller model or a larger machine: its weights and their optimizer alone do not fit."
+
+
+def adapter_lines(settings: Settings) -> str:
+    """Return the lines with which an adapter is trained, and what that saves; empty where they would be refused."""
+    change = with_adapter(settings.learner)
+    return "" if change is None else f"{as_lines(change)}{to_be_installed(change)} {WHAT_AN_ADAPTER_SAVES}"
 
 
 def work_of(settings: Settings, counts: Counts | None, width: int) -> RoundWork:

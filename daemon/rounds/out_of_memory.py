@@ -21,7 +21,7 @@ from checkpoints.card import ModelKind
 from daemon.processes.device_memory import describe_memory
 from daemon.processes.learner import LearnerEnding, LearnerExit
 from daemon.sizes.checkpointing import Checkpointing, checkpointing_now
-from learner.devices.gpus import count_shares
+from learner.devices.gpus import RunsOn
 from learner.directory.less_memory import halve_micro_batch, limit_micro_batch, settle_checkpointing
 from learner.directory.round_directory import BASE, PROGRESS, RoundSpec, read_spec
 from learner.errors import BadRoundDirectory
@@ -147,8 +147,8 @@ def _needs_checkpointing(notes: Iterable[TooLarge]) -> TooLarge | None:
     return smallest if smallest is not None and smallest.micro_batch == 1 else None
 
 
-Foretold: TypeAlias = Callable[[Path, ModelKind, RecipeSettings, str, int], Checkpointing]
-"""Decides on checkpointing by a model's directory and kind, a recipe, a device, and how many share the weights."""
+Foretold: TypeAlias = Callable[[Path, ModelKind, RecipeSettings, RunsOn], Checkpointing]
+"""Decides on checkpointing by a model's directory and kind, a recipe, and on what the round runs."""
 
 
 class MicroBatchLimits:
@@ -210,8 +210,7 @@ class MicroBatchLimits:
             rows = spec.recipe.micro_batch if limit is None else limit.micro_batch
             recipe = spec.recipe.model_copy(update={"micro_batch": rows})
             # Its base, of the parent's architecture: that may be an adapter, whose files tell only what it changes.
-            shares = count_shares(spec.devices, spec.device, sharded=spec.sharded)
-            decided = self._foretell(directory / BASE, spec.kind, recipe, spec.device, shares)
+            decided = self._foretell(directory / BASE, spec.kind, recipe, spec)
         log.info("round_checkpointing", on=decided.on, reason=decided.why)
         is_news = decided.on or decided.micro_batch is not None
         settle_checkpointing(directory, on=decided.on, note=decided.sentence() if is_news else "")
@@ -303,14 +302,17 @@ def _history(first: LearnerExit, tried: list[str], last: LearnerExit) -> str:
 
 def _nothing_smaller(directory: Path) -> str:
     """What is left to do where memory does not hold a single sequence."""
-    recipe = read_spec(directory).recipe
+    spec = read_spec(directory)
+    recipe = spec.recipe
     saving = [f"`learner.recipe.sequence_length` below {recipe.length:,}"]
     if not recipe.gradient_checkpointing:
         saving.insert(0, "`learner.recipe.gradient_checkpointing = true`")
     if recipe.ewc:
         saving.append("`learner.recipe.ewc = 0` (no importance of each weight)")
     if recipe.adapter is None:
-        saving.append('`learner.recipe.adapter = "lora"` (no second model, and next to no optimizer)')
+        # Beside an adapter nothing is left that could be divided.
+        undivided = " with `learner.sharded = false`" if spec.sharded else ""
+        saving.append(f'`learner.recipe.adapter = "lora"`{undivided} (no second model, and next to no optimizer)')
     if (recipe.kl or recipe.der_alpha) and recipe.adapter is None:
         saving.append("`learner.recipe.kl = 0` and `der_alpha = 0` (no second model, but more is forgotten)")
     return (

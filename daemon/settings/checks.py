@@ -127,13 +127,14 @@ def of_devices(settings: Settings, raw: sources.Raw) -> list[Mistake]:
     there = visible_gpus()
     if there is None or devices <= there or (there == 0 and device == "auto"):
         return []
+    alone = " and leave sharded out," if settings.learner.sharded and there < 2 else ""
     return [
         Mistake(
             "learner.devices",
             str(devices),
             raw.place(("learner", "devices")),
             f"GPUs that a learner sees: {there}.",
-            f'Set devices to {max(1, there)} or to "all", or look whether CUDA_VISIBLE_DEVICES hides some.',
+            f'Set devices to {max(1, there)}{alone} or to "all", or look whether CUDA_VISIBLE_DEVICES hides some.',
         )
     ]
 

@@ -12,10 +12,11 @@ from typing import Final
 
 from checkpoints.kinds import ModelKind
 from daemon.sizes.estimate import GIB, halves, rows_at_once, training_bytes
-from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
 from daemon.sizes.job_resources import memory_of_job
 from daemon.sizes.model_shape import shape_of_files
+from daemon.sizes.round_memory import bytes_computed_in, memory_of_round
 from daemon.sizes.shape import ModelShape
+from learner.devices.gpus import RunsOn, count_shares
 from learner.settings import RecipeSettings
 
 LEAST_TOKENS_OF_A_PASS: Final = 512
@@ -50,44 +51,49 @@ class Checkpointing:
         }
 
 
-def checkpointing_now(
-    model: Path, kind: ModelKind, recipe: RecipeSettings, device: str, divided_by: int = 1
-) -> Checkpointing:
+UNTOLD: Final = Checkpointing(on=False, why="the model's files do not tell what a round needs")
+
+
+def checkpointing_now(model: Path, kind: ModelKind, recipe: RecipeSettings, runs_on: RunsOn) -> Checkpointing:
     """Decide by a model's files and the memory that is free now; see `decide_checkpointing`.
 
     Args:
         model: its directory.
         kind: what it is for.
         recipe: of the round.
-        device: as in `learner.device`.
-        divided_by: over how many devices what training holds of the weights is divided.
+        runs_on: the round, or the settings of its learner.
     """
-    on_gpu = None if device == "cpu" else free_gpu_bytes()
-    shape = shape_of_files(model, kind, device_type="cpu" if on_gpu is None else "cuda")
+    memory = memory_of_round(runs_on)
+    if memory.free is None:
+        return Checkpointing(on=False, why="nvidia-smi does not tell how much memory is free on the GPU of the round")
+    computed = bytes_computed_in(recipe.precision, native_bfloat16=memory.native_bfloat16)
+    shape = shape_of_files(model, kind, device_type=memory.device_type, compute_bytes=computed)
     if shape is None:
-        return Checkpointing(on=False, why="the model's files do not tell what a round needs")
-    free = free_bytes() if on_gpu is None else on_gpu
-    return decide_checkpointing(replace(shape, divided_by=divided_by), recipe, free)
+        return UNTOLD
+    return decide_checkpointing(replace(shape, divided_by=count_shares(runs_on)), recipe, memory.free // memory.ranks)
 
 
 def checkpointing_in_job(
     template_file: Path,
-) -> Callable[[Path, ModelKind, RecipeSettings, str, int], Checkpointing]:
+) -> Callable[[Path, ModelKind, RecipeSettings, RunsOn], Checkpointing]:
     """What decides for rounds that are Jobs of Kubernetes: what their template asks for, as `checkpointing_now` else.
 
     Args:
         template_file: of the Jobs.
     """
 
-    def decide(model: Path, kind: ModelKind, recipe: RecipeSettings, device: str, divided_by: int) -> Checkpointing:
-        memory = memory_of_job(template_file, device)
+    def decide(model: Path, kind: ModelKind, recipe: RecipeSettings, runs_on: RunsOn) -> Checkpointing:
+        memory = memory_of_job(template_file, runs_on.device)
         if memory.bytes is None:
             # Half the micro-batch, down to one sequence, is tried before it is: see `daemon.rounds.out_of_memory`.
             return Checkpointing(on=False, why=f"how much memory {memory.name} has is known when the round runs")
-        shape = shape_of_files(model, kind, device_type="cuda" if memory.on_gpu else "cpu")
+        # Of a GPU nobody can tell: what a Job's template tells is main memory.
+        computed = bytes_computed_in(recipe.precision, native_bfloat16=False)
+        shape = shape_of_files(model, kind, device_type="cpu", compute_bytes=computed)
         if shape is None:
-            return Checkpointing(on=False, why="the model's files do not tell what a round needs")
-        return decide_checkpointing(replace(shape, divided_by=divided_by), recipe, memory.bytes)
+            return UNTOLD
+        ranks = runs_on.devices if isinstance(runs_on.devices, int) else 1
+        return decide_checkpointing(replace(shape, divided_by=count_shares(runs_on)), recipe, memory.bytes // ranks)
 
     return decide
 

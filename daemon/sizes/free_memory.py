@@ -1,6 +1,5 @@
-"""How much memory is free: the machine's, within the limits of this process's control groups, and a GPU's."""
+"""How much main memory is free: the machine's, within the limits of this process's control groups."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -39,14 +38,3 @@ def _left(group: Path, limit: str, use: str, given_back: str) -> Iterator[int]:
         used = int((group / use).read_text())
         lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
         yield most - used + sum(int(value) for name, value in lines if name == given_back)
-
-
-def free_gpu_bytes() -> int | None:
-    """Free memory of the emptiest GPU; None where nvidia-smi cannot tell."""
-    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-        # It counts in MiB, which are left out of its answer with the units.
-        return max(int(line) for line in listed.split()) * 2**20
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None

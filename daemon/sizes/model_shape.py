@@ -16,13 +16,14 @@ SIZES = ("hidden", "layers", "parameters", "stored_bytes", "outputs", "largest_b
 STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
-def shape_of_files(path: Path, kind: ModelKind, *, device_type: str) -> ModelShape | None:
+def shape_of_files(path: Path, kind: ModelKind, *, device_type: str, compute_bytes: int) -> ModelShape | None:
     """What an estimate needs to know of a model directory or a .gguf file; None where its files do not tell.
 
     Args:
         path: of the model.
         kind: what it is for.
-        device_type: where it would be trained, `cpu` or `cuda`; on CUDA in half precision.
+        device_type: where it would be trained, `cpu` or `cuda`.
+        compute_bytes: of a number in the forward pass: see `daemon.sizes.round_memory.bytes_computed_in`.
     """
     try:
         facts = _of_gguf(path) if path.suffix.lower() == ".gguf" else _of_directory(path)
@@ -41,7 +42,7 @@ def shape_of_files(path: Path, kind: ModelKind, *, device_type: str) -> ModelSha
         inner=_whole(facts.get("inner") or 4 * sizes["hidden"]),
         heads=_whole(facts.get("heads") or 0),
         positions=_whole(facts.get("positions") or 2**20),
-        compute_bytes=2 if device_type == "cuda" else 4,
+        compute_bytes=compute_bytes,
         device_type=device_type,
         is_bfloat16=bool(facts.get("is_bfloat16", False)),
     )

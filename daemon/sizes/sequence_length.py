@@ -7,10 +7,10 @@ from typing import Final
 
 from checkpoints.sequence_length import SequenceLength
 from daemon.settings.tree import Settings, kept_length, with_length
-from daemon.sizes.estimate import GIB, SHORTEST, serving_bytes, training_bytes
-from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+from daemon.sizes.estimate import GIB, SHORTEST, training_bytes
 from daemon.sizes.job_resources import memory_of_job
 from daemon.sizes.model_shape import shape_of_files
+from daemon.sizes.round_memory import RoundMemory, bytes_computed_in, left_to_round, memory_of_round
 from daemon.sizes.shape import ModelShape
 from learner.devices.gpus import count_shares
 from learner.settings import USUAL_LENGTH, RecipeSettings
@@ -43,24 +43,37 @@ def length_of(settings: Settings, counts: Counts | None) -> SequenceLength:
 
 def choose_length(settings: Settings, counts: Counts | None) -> SequenceLength:
     """What model, documents and the memory that is free now ask for; see `decide_length`."""
-    on_gpu, free = _memory(settings)
-    shape = shape_of_files(settings.model.path, settings.model.kind, device_type="cuda" if on_gpu else "cpu")
+    learner = settings.learner
+    memory = None if settings.jobs.template_file is not None else memory_of_round(learner)
+    shape = _shape(settings, memory)
     if shape is None:
         return SequenceLength(USUAL_LENGTH, "as the model's files do not tell its size")
-    learner = settings.learner
-    shares = count_shares(learner.devices, learner.device, sharded=learner.sharded)
-    serves_there = settings.serving.enabled and settings.jobs.template_file is None
-    left = free - (serving_bytes(shape) if serves_there else 0)
-    return decide_length(replace(shape, divided_by=shares), learner.recipe, left, tokens_per_document(counts))
+    shape = replace(shape, divided_by=count_shares(learner))
+    left = _left_in_job(settings) if memory is None else left_to_round(settings.serving, memory, shape)
+    # As many bytes as any where nobody can tell.
+    return decide_length(shape, learner.recipe, sys.maxsize if left is None else left, tokens_per_document(counts))
 
 
-def _memory(settings: Settings) -> tuple[bool, int]:
-    """Whether rounds run on a GPU, and how many bytes are free there; as many as any where nobody can tell."""
-    if settings.jobs.template_file is not None:
-        memory = memory_of_job(settings.jobs.template_file, settings.learner.device)
-        return memory.on_gpu, sys.maxsize if memory.bytes is None else memory.bytes
-    on_gpu = None if settings.learner.device == "cpu" else free_gpu_bytes()
-    return on_gpu is not None, free_bytes() if on_gpu is None else on_gpu
+def _shape(settings: Settings, memory: RoundMemory | None) -> ModelShape | None:
+    """The model's, where its rounds run: in a Job, where there is no memory to look at here."""
+    if memory is not None:
+        on_gpu, native = bool(memory.gpus), memory.native_bfloat16
+    else:
+        assert settings.jobs.template_file is not None
+        on_gpu = native = memory_of_job(settings.jobs.template_file, settings.learner.device).on_gpu
+    return shape_of_files(
+        settings.model.path,
+        settings.model.kind,
+        device_type="cuda" if on_gpu else "cpu",
+        compute_bytes=bytes_computed_in(settings.learner.recipe.precision, native_bfloat16=native),
+    )
+
+
+def _left_in_job(settings: Settings) -> int | None:
+    assert settings.jobs.template_file is not None
+    bytes_ = memory_of_job(settings.jobs.template_file, settings.learner.device).bytes
+    devices = settings.learner.devices
+    return None if bytes_ is None else bytes_ // (devices if isinstance(devices, int) else 1)
 
 
 def with_chosen_length(settings: Settings, chosen: SequenceLength) -> Settings:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from serving.processes.gpu_share import arguments_for_share
 from serving.settings import PROBES_KEY_VARIABLE, PROBES_VARIABLE, ServingSettings
 
 KEY_VARIABLE: Final = "RIVERKEEP_ENGINE_KEY"
@@ -82,6 +83,7 @@ def _vllm(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[str,
         # What a request leaves out was decided at the door: the model's own defaults are in what is asked.
         *("--generation-config", "vllm"),
         *_for_adapters(wanted.adapter_rank),
+        *arguments_for_share(settings, {**environ, **_set(settings)}),
         *settings.engine_process.arguments,
     )
     own = {
@@ -113,6 +115,7 @@ def _sglang(settings: ServingSettings, wanted: WantedEngine, environ: Mapping[st
     }
     arguments = (
         *(_python(settings), "-m", "sglang.launch_server", "--config", str(wanted.file)),
+        *arguments_for_share(settings, {**environ, **_set(settings)}),
         *settings.engine_process.arguments,
     )
     own = {"HF_HUB_OFFLINE": "1"}

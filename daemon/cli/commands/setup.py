@@ -1,5 +1,6 @@
 """Before the service runs: `init`, `check`, `doctor`, `deploy print`."""
 
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -85,21 +86,25 @@ def _write_schema(folder: Path) -> None:
 
 def _what_fits(model: Path, kind: "ModelKind") -> str:
     """Settings with which a round fits into this machine's memory, where the usual ones would not; by an estimate."""
-    from daemon.doctor.proposal import proposal
-    from daemon.sizes.estimate import serving_bytes
-    from daemon.sizes.free_memory import free_bytes, free_gpu_bytes
+    from daemon.doctor.proposal import proposal, to_be_installed
     from daemon.sizes.model_shape import shape_of_files
-    from learner.settings import RecipeSettings
+    from daemon.sizes.round_memory import bytes_computed_in, left_to_round, memory_of_round
+    from learner.process_settings import LearnerSettings
+    from serving.settings import ServingSettings
 
-    on_gpu = free_gpu_bytes()
-    shape = shape_of_files(model, kind, device_type="cpu" if on_gpu is None else "cuda")
-    if shape is None:
+    learner = LearnerSettings()
+    memory = memory_of_round(learner)
+    computed = bytes_computed_in(learner.recipe.precision, native_bfloat16=memory.native_bfloat16)
+    shape = shape_of_files(model, kind, device_type=memory.device_type, compute_bytes=computed)
+    if shape is None or (left := left_to_round(ServingSettings(), memory, shape)) is None:
         return ""
-    free = (free_bytes() if on_gpu is None else on_gpu) - serving_bytes(shape)
-    change = proposal(shape, RecipeSettings(), free)
+    change = proposal(shape, learner, left)
     if change is None:
         say(f"By an estimate no round with {model} fits into this machine's memory: `riverkeep doctor` says more.")
-    lines = [f"{name} = {str(value).lower()}" for name, value in (change or {}).items()]
+    if needed := to_be_installed(change or {}):
+        say(f"A round with {model} fits with an adapter{needed}.")
+    # Of the recipe, as nothing else of the learner's is set yet; JSON's words for numbers, texts and truth are TOML's.
+    lines = [f"{name.removeprefix('recipe.')} = {json.dumps(value)}" for name, value in (change or {}).items()]
     return FITTING + "".join(f"{line}\n" for line in lines) if lines else ""
 
 

@@ -29,6 +29,7 @@ from memory.store import Store
 from serving.settings import ServingSettings
 from tests.command_line import riverkeep
 from tests.models import make_tokenizer
+from tests.nvidia_smi import FakeGpu, put_on_path
 
 BASE_MODEL = Path(__file__).parents[4] / "daemon" / "demo" / "data" / "model"
 SMALL = LearnerSettings(recipe=RecipeSettings(micro_batch=1, sequence_length=32))
@@ -128,7 +129,7 @@ def test_a_model_that_fits_with_an_adapter_alone_is_told_to_have_one(
     """An 8B on a GPU of 80 GB: 32 GB of it in float32, where all weights and their optimizer are 160."""
     large = replace(TINY, parameters=8 * 10**9, stored_bytes=16 * 10**9, device_type="cuda")
     monkeypatch.setattr(model, "_load_in_a_process", lambda *_: {"device": "cuda (x)", **asdict(large)})
-    monkeypatch.setattr(model, "free_gpu_bytes", lambda: 78 * 2**30)
+    put_on_path(tmp_path, monkeypatch, [FakeGpu("GPU-a", 78 * 1024)])
     finding = found(list(model.examine(settings(tmp_path))), "GPU memory")
     assert not finding.ok
     with_adapter = least_bytes(large, RecipeSettings(adapter="lora")) / 2**30

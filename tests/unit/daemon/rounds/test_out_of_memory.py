@@ -14,7 +14,7 @@ from daemon.control.without_daemon import StoreControl
 from daemon.rounds import out_of_memory
 from daemon.rounds.runner import RoundRunner
 from daemon.settings.tree import Settings
-from daemon.sizes import checkpointing
+from daemon.sizes import checkpointing, round_memory
 from daemon.sizes.estimate import training_bytes
 from learner.directory.round_directory import PROGRESS, read_spec
 from memory.ledger.states import RoundState
@@ -160,7 +160,7 @@ def test_a_round_begins_with_checkpointing_where_it_would_not_fit_without(
 ) -> None:
     """By the memory that is free when it begins; the log says so, and what is set stands."""
     monkeypatch.setattr(checkpointing, "shape_of_files", lambda *_, **__: SMOLLM2)
-    monkeypatch.setattr(checkpointing, "free_bytes", lambda: 1 << 30)
+    monkeypatch.setattr(round_memory, "free_bytes", lambda: 1 << 30)
     with capture_logs() as logs:
         assert micro_batch_of(here) == 16
     (event,) = (line for line in logs if line["event"] == "round_checkpointing")
@@ -179,7 +179,7 @@ def test_a_round_on_a_cpu_begins_with_fewer_sequences_in_a_pass_where_it_would_n
     recipe = here.settings.learner.recipe.model_copy(update={"micro_batch": 4})
     free = training_bytes(SMOLLM2, recipe)
     monkeypatch.setattr(checkpointing, "shape_of_files", lambda *_, **__: SMOLLM2)
-    monkeypatch.setattr(checkpointing, "free_bytes", lambda: free)
+    monkeypatch.setattr(round_memory, "free_bytes", lambda: free)
     with capture_logs() as logs:
         assert micro_batch_of(here) == 4
     assert "round_begins_smaller" not in {line["event"] for line in logs}

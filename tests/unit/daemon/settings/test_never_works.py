@@ -14,6 +14,7 @@ from daemon.settings.load import load
 from daemon.settings.mistakes import BadSettings
 from daemon.settings.triggers import TriggerSettings
 from streams.settings import StreamsSettings
+from tests.nvidia_smi import FakeGpu, put_on_path
 
 
 @pytest.mark.parametrize(
@@ -168,17 +169,19 @@ def test_an_adapter_without_its_library_is_told_what_to_install(
 
 def test_more_devices_than_there_are_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a stand-in for nvidia-smi; where it tells of no GPU processes may share the CPU, unless a GPU is asked for."""
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    put_on_path(tmp_path, monkeypatch, [FakeGpu("GPU-a", 1), FakeGpu("GPU-b", 1)])
     lines = 'state_dir = "s"\nmodel.path = "MODEL"\n[learner]\ndevices = 3\n'
     said = mistakes_of(tmp_path, lines)
     assert "learner.devices" in said
     assert "GPUs that a learner sees: 2" in said
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert "GPUs that a learner sees: 1" in mistakes_of(tmp_path, lines.replace("3", "2"))
-    tool.write_text("#!/bin/sh\nexit 6\n")
+    alone = lines.replace("devices = 3", "devices = 2\nsharded = true")
+    assert "Set devices to 1 and leave sharded out," in mistakes_of(tmp_path, alone)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 6\n")
+    (tmp_path / "riverkeep.toml").write_text(
+        (tmp_path / "riverkeep.toml").read_text().replace("sharded = true", "sharded = false")
+    )
     assert load(tmp_path / "riverkeep.toml", {}, files=True).learner.devices == 2
     assert load(tmp_path / "riverkeep.toml", {"RIVERKEEP_LEARNER__DEVICES": "all"}, files=True).learner.devices == "all"
 

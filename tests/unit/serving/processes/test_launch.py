@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from serving.processes.launch import KEY_VARIABLE, WantedEngine, launch_of, served_name
 from serving.processes.settings import Engine, EngineProcessSettings
 from serving.settings import PROBES_KEY_VARIABLE, ServingSettings
+from tests.nvidia_smi import FakeGpu, put_on_path
 
 COMMAND = EngineProcessSettings(command=("program", "{model}", "{port}"))
 WANTED = WantedEngine(Path("/g/000007"), "riverkeep@g0007", 4711, "a-key")
@@ -52,6 +54,29 @@ def test_sglang_finds_its_key_in_a_file_and_nowhere_else() -> None:
     assert (told["model-path"], told["served-model-name"]) == ("/g/000007", "riverkeep@g0007")
     assert (told["host"], told["port"], told["max-running-requests"]) == ("127.0.0.1", 4711, 3)
     assert told["sampling-defaults"] == "openai"
+
+
+@pytest.mark.parametrize(
+    ("engine", "option"), [("vllm", "--gpu-memory-utilization"), ("sglang", "--mem-fraction-static")]
+)
+def test_on_a_gpu_each_of_two_engines_takes_less_than_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, option: str
+) -> None:
+    """As either would take most of it and leave the next one none; a fake of nvidia-smi tells of the GPU."""
+
+    def told(environ: Mapping[str, str], **process: object) -> str:
+        settings = ServingSettings.model_validate({"engine": engine, "engine_process": process})
+        return " ".join(launch_of(settings, replace(WANTED, file=tmp_path / "told.json"), environ).arguments)
+
+    put_on_path(tmp_path, monkeypatch, [FakeGpu("GPU-a", 80_000)])
+    assert f" {option} 0.45" in told({})
+    assert option not in told({}, two_at_once=False)
+    assert option not in told({"CUDA_VISIBLE_DEVICES": ""})
+    assert option not in told({}, environment=("CUDA_VISIBLE_DEVICES=",))
+    for arguments in ((option, "0.3"), (f"{option}=0.3",), (f"--{option[2:].replace('-', '_')}", "0.3")):
+        assert "0.45" not in told({}, arguments=arguments)
+    (tmp_path / "nvidia-smi").unlink()
+    assert option not in told({})
 
 
 def test_adapters_are_taken_only_by_an_engine_that_was_begun_for_them() -> None:
