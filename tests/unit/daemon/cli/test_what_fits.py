@@ -17,8 +17,8 @@ from tests.unit.daemon.sizes.test_sequence_length import LLAMA_8B
 def test_an_adapter_is_written_so_that_the_settings_accept_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, installed: bool
 ) -> None:
-    """An 8B on a GPU of 80 GB; what has to be installed for it is said."""
-    put_on_path(tmp_path, monkeypatch, [FakeGpu("GPU-a", 78 * 1024)])
+    """An 8B on an H200; what has to be installed for it is said."""
+    put_on_path(tmp_path, monkeypatch, [FakeGpu("GPU-a", 140 * 1024, 143_771)])
     monkeypatch.setattr(proposal, "has_adapters", lambda: installed)
     monkeypatch.setattr(
         "daemon.sizes.model_shape.shape_of_files",
