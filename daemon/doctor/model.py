@@ -276,7 +276,12 @@ def _load_in_a_process(settings: Settings, store: Path) -> dict[str, Any]:
         )
         answer = json.loads(completed.stdout.rpartition("\n")[2])  # after what libraries say
     except subprocess.TimeoutExpired:
-        return {"error": f"it did not load within {MODEL_LOAD_S:.0f} s"}
+        return {
+            "error": f"{model.path} did not load within {MODEL_LOAD_S / 60:.0f} minutes",
+            "remedy": "Look whether it or `state_dir` lies on a slow disk or beyond a network, and whether the machine "
+            "swaps; then run this again, as what was read once is read faster. `riverkeep doctor --skip-model` looks at "
+            "all else, and `riverkeep run` waits for as long as it takes.",
+        }
     except ValueError:
         last = completed.stderr.strip().splitlines()[-1:] or [f"exit status {completed.returncode}"]
         return {"error": f"loading it ended with: {last[0]}"}

@@ -180,14 +180,10 @@ def _scoring(shape: ModelShape, recipe: RecipeSettings, *, is_first: bool) -> Pa
 
 
 def _estimating_importance(shape: ModelShape, recipe: RecipeSettings) -> Parts:
-    """After training: that of the rounds before, and the sum of this one's squares, beside a pass or its mean."""
+    """After training: that of the rounds before, and the sum of this one's squares, beside a pass."""
     weights = FLOAT_BYTES * shape.parameters
     width = min(recipe.length, shape.positions)
     places = width * shape.outputs if shape.by_token else shape.outputs
-    passing = {
-        "activations": math.ceil(_kept(shape, recipe.model_copy(update={"adapter": None})).of(1, width)),
-        "logits": IMPORTANCE_ARRAYS * FLOAT_BYTES * places,
-    }
     share = math.ceil(weights / shape.divided_by)
     return {
         "process": _process(shape),
@@ -195,7 +191,10 @@ def _estimating_importance(shape: ModelShape, recipe: RecipeSettings) -> Parts:
         "weights": share,
         "importance": 2 * share,
         **_gathered(shape, recipe, has_parent=False),
-        **_most(passing, {"gradients": share}),
+        "activations": math.ceil(_kept(shape, recipe.model_copy(update={"adapter": None})).of(1, width)),
+        # Of the head, the largest in many a model, while what it is made of is still there.
+        "gradients": share,
+        "logits": IMPORTANCE_ARRAYS * FLOAT_BYTES * places,
     }
 
 
@@ -211,11 +210,21 @@ def _making_candidates(shape: ModelShape, recipe: RecipeSettings, *, is_first: b
         "weights": weights,
         "parent": shape.stored_bytes,
         "what rounding cut off": cut_off,
-        # Of a single candidate, which is written at once: the library's writer copies it.
-        "candidate": (shape.stored_bytes if is_alone else 0)
-        + _computing_bytes(shape.largest_bytes, is_rounded=is_rounded),
+        "candidate": _candidate_bytes(shape, recipe, is_alone=is_alone, is_rounded=is_rounded),
         "importance": weights if recipe.ewc else 0,
     }
+
+
+def _candidate_bytes(shape: ModelShape, recipe: RecipeSettings, *, is_alone: bool, is_rounded: bool) -> int:
+    """What computing a candidate takes, and writing it: a single one is written at once, and its writer copies it."""
+    computing = _computing_bytes(shape.largest_bytes, is_rounded=is_rounded)
+    if not is_alone:
+        return computing
+    if not is_rounded or recipe.gradient_checkpointing:
+        return max(computing, shape.stored_bytes)
+    # Between the blocks that each weight's rounding is computed in, which are let go of, those of what it cuts off
+    # stay: the heap is not given back. A round that computes activations again keeps large blocks apart.
+    return computing + shape.stored_bytes + max(0, FLOAT_BYTES * shape.parameters - shape.largest_bytes)
 
 
 def _making_adapters(shape: ModelShape, recipe: RecipeSettings) -> Parts:

@@ -1,6 +1,7 @@
 """A round, or one of its ranks, run in this process: what becomes of an error, and how it is told."""
 
 import sys
+import traceback
 from pathlib import Path
 
 from checkpoints.errors import CheckpointsError
@@ -35,9 +36,11 @@ def run(path: Path, *, write: str | None = None, meeting: Path | None = None) ->
         else:
             with Progress(path / PROGRESS, sys.stdout, goes_on=True) as progress:
                 write_candidate(path, write, progress)
-    except (LearnerError, CheckpointsError, OSError, RuntimeError, MemoryError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person reads a sentence
         if (ending := _ending_of(error, path)) is None:
-            raise
+            # Before the sentence, which is the last line: whoever mends the program needs to know where.
+            traceback.print_exception(error)
+            ending = _unforeseen(error, path), LearnerError.exit_code
         message, code = ending
         print(message, file=sys.stderr)
         return code
@@ -58,6 +61,15 @@ def _ending_of(error: Exception, path: Path) -> tuple[str, int] | None:
     if isinstance(error, OSError):
         return f"{path}: {error}", LearnerError.exit_code
     return None
+
+
+def _unforeseen(error: Exception, path: Path) -> str:
+    said = str(error).strip().partition("\n")[0]
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return (
+        f"the round in {path} ended by a fault that nobody foresaw: {what}. Its log says where in the program; "
+        "`riverkeep doctor` rehearses a round with these settings, and tells whether the next one would end so too"
+    )
 
 
 def _no_room(error: OSError, path: Path) -> str:

@@ -237,6 +237,37 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
 """The figures that stand in sentences, in headings of rows and in brackets."""
 
 
+def _gigabytes(model: str) -> Value:
+    """Of memory that a real model's round took at its highest."""
+    peak = detail("real_models", model, "peak_bytes")
+    return lambda results: peak(results) / 10**9
+
+
+TOLD_BY_README: Final[Mapping[str, tuple[Value, ...]]] = {
+    rf"{intro} {model}{took} (\S+) s and (\S+) GB": (
+        detail("real_models", model, "seconds", "round"),
+        _gigabytes(model),
+    )
+    for intro, model, took in (
+        ("a round of", "SmolLM2-135M-Instruct", " took"),
+        ("one of", "Gemma 3 270M", ""),
+    )
+} | {
+    r"Of (\d+) architectures of transformers, each as a small random model, (\d+) are served and (\d+) refused": (
+        lambda results: sum(
+            bar(results, "architectures", f"architectures {what}")["value"]
+            for what in ("served", "refused", "of which no small model could be made")
+        ),
+        counted("architectures", "architectures served"),
+        counted("architectures", "architectures refused"),
+    ),
+    r"and (\d+) answer or learn otherwise than by whole passes": (
+        counted("architectures", "architectures that answer or learn otherwise"),
+    ),
+}
+"""Of the README's part on what was measured, what stands there in sentences of its own."""
+
+
 def rows(text: str) -> Iterator[Row]:
     """The rows of the part's table."""
     script = ""
@@ -328,7 +359,7 @@ def wrong_in_text(text: str, pattern: str, results: Results) -> list[str]:
     if not found:
         return [f"nothing reads like {pattern!r} any more"]
     try:
-        values = [value(results) for value in TOLD[pattern]]
+        values = [value(results) for value in {**TOLD, **TOLD_BY_README}[pattern]]
     except WRONG_SHAPE as error:
         return [f"{pattern!r}: the results do not hold {error}; run that benchmark again with --json"]
     said = [(printed, value) for match in found for printed, value in zip(match.groups(), values, strict=True)]

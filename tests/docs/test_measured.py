@@ -14,6 +14,7 @@ from tests.docs.measured import (
     MISSED,
     ROWS,
     TOLD,
+    TOLD_BY_README,
     Row,
     is_reached,
     is_rounded,
@@ -110,6 +111,16 @@ def test_what_was_measured_reaches_its_bars(script: str) -> None:
     quoted = quoted_bars(MEASURED, RESULTS)
     for facts in RESULTS[script]["bars"]:
         assert is_reached(facts) or (script, facts["name"]) in quoted, facts
+
+
+@pytest.mark.parametrize("pattern", TOLD_BY_README, ids=lambda pattern: pattern.replace("\\", ""))
+def test_the_readme_says_what_real_models_took(pattern: str) -> None:
+    """As it was measured, at the rounding printed."""
+    shown = (ROOT / "README.md").read_text().partition("\n## Measured\n")[2].partition("\n## ")[0]
+    assert not wrong_in_text(shown, pattern, RESULTS)
+    # What is said of other figures is wrong, and is found to be.
+    wrong = shown.replace("56 s", "57 s").replace("2.7 GB", "2.8 GB").replace("288", "289").replace("and 0 ", "and 1 ")
+    assert wrong_in_text(wrong, pattern, RESULTS)
 
 
 def test_the_readme_prints_rows_of_the_page() -> None:

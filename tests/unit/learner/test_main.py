@@ -69,11 +69,25 @@ def test_memory_that_ran_out_while_the_parent_was_loaded_is_no_fault_of_the_pare
     assert "out of memory: parent cannot be loaded" in capsys.readouterr().err
 
 
-def test_fault_in_the_program_is_not_hidden(failing: Any) -> None:
-    """It ends with its traceback, and Python's exit code 1."""
-    failing(RuntimeError("shapes do not match"))
-    with pytest.raises(RuntimeError, match="shapes"):
-        main(["round"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("shapes do not match\n\nset an option to know more"), "RuntimeError: shapes do not match. "),
+        (KeyError("weight"), "KeyError: 'weight'. "),
+        (AssertionError(), "AssertionError. "),
+    ],
+)
+def test_a_fault_in_the_program_is_told_in_a_sentence_behind_its_traceback(
+    failing: Any, capsys: pytest.CaptureFixture[str], error: Exception, told: str
+) -> None:
+    """A person reads what happened, to which round and what to do; the log has where in the program."""
+    failing(error)
+    assert main(["round"]) == 1
+    *above, last = capsys.readouterr().err.splitlines()
+    assert last.startswith(f"the round in round ended by a fault that nobody foresaw: {told}")
+    assert "riverkeep doctor" in last
+    assert above[0] == "Traceback (most recent call last):"
+    assert any("in run_round" in line for line in above)
 
 
 def test_directory_that_is_no_round_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,7 +111,9 @@ def test_a_model_that_cannot_be_loaded_is_found(tmp_path: Path, monkeypatch: pyt
     def hang() -> "subprocess.CompletedProcess[str]":
         raise subprocess.TimeoutExpired("x", 1)
 
-    assert "did not load" in _examined(chosen, monkeypatch, hang).detail
+    late = _examined(chosen, monkeypatch, hang)
+    assert late.detail == f"{chosen.model.path} did not load within 10 minutes"
+    assert "--skip-model" in late.remedy
 
 
 def test_memory_that_does_not_suffice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
