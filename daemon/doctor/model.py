@@ -279,8 +279,8 @@ def _load_in_a_process(settings: Settings, store: Path) -> dict[str, Any]:
         return {
             "error": f"{model.path} did not load within {MODEL_LOAD_S / 60:.0f} minutes",
             "remedy": "Look whether it or `state_dir` lies on a slow disk or beyond a network, and whether the machine "
-            "swaps; then run this again, as what was read once is read faster. `riverkeep doctor --skip-model` looks at "
-            "all else, and `riverkeep run` waits for as long as it takes.",
+            "swaps; then run this again, as what was read once is read faster. `riverkeep doctor --skip-model` looks "
+            "at all else, and `riverkeep run` waits for as long as it takes.",
         }
     except ValueError:
         last = completed.stderr.strip().splitlines()[-1:] or [f"exit status {completed.returncode}"]

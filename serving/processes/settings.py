@@ -22,8 +22,8 @@ class EngineProcessSettings(BaseModel):
     )
     arguments: tuple[str, ...] = Field(
         (),
-        description='Further arguments of vLLM or SGLang, such as ["--gpu-memory-utilization", "0.4"]: where they name no '
-        "such share of a GPU (of SGLang --mem-fraction-static), each of two at once is told to take 0.45.",
+        description='Further arguments of vLLM or SGLang, such as ["--gpu-memory-utilization", "0.4"]: where they name '
+        "no such share of a GPU (of SGLang --mem-fraction-static), each of two at once is told to take 0.45.",
     )
     command: tuple[str, ...] = Field(
         (),

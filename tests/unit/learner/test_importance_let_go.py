@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from learner import candidates as scoring
 from learner import job
 from learner.directory.report import Outcome
 from learner.objectives.importance import Importance
@@ -40,7 +41,7 @@ def test_while_candidates_are_scored_no_importance_is_in_memory(
             held.append(sum(value() is not None for value in found))
             yield name, model
 
-    score = job.score_candidates
+    score = scoring.score_candidates
     monkeypatch.setattr(
         job,
         "score_candidates",
