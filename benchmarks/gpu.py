@@ -4,8 +4,9 @@
     python -m benchmarks.gpu --tiny          # the same on a CPU with tiny models, which says nothing of a GPU
 
 It makes its models itself (random weights at the shapes of Qwen2.5 0.5B, Llama 3.2 1B and Llama 3.1 8B) and its text,
-and downloads nothing. Each part is a process of its own, one after another, the most telling first; what would not end
-within the seconds is left out and said, and so is what could not be used here. `--only` runs one part.
+and downloads nothing. Each part is a process of its own, one after another; first those that a bar is held to, which
+are to end within the seconds together. What would not is left out and said, and so is what could not be used here; a
+bar of which nothing was measured counts as missed. `--only` runs one part, and is held to that one's bars.
 
 - rounds: the learner's process on a round's directory, documents packed into sequences of 2,048 tokens; all weights or
   LoRA, without replay or with 60 % of the tokens replayed and the KL divergence from the parent on these.
@@ -39,6 +40,7 @@ NEEDED: Final[Mapping[str, str]] = {
     "numpy": "numpy",
     "orjson": "orjson",
     "peft": "peft",
+    "accelerate": "accelerate",
     "psutil": "psutil",
     "pydantic": "pydantic",
     "pysqlite3": "pysqlite3",
@@ -50,21 +52,30 @@ NEEDED: Final[Mapping[str, str]] = {
 }
 """Modules that must be there, with the package of each."""
 BROUGHT: Final = (
+    "accelerate",
+    "annotated-types",
+    "markdown-it-py",
+    "mdurl",
     "orjson",
+    "peft",
+    "psutil",
     "pydantic",
     "pydantic-core",
-    "annotated-types",
-    "typing-inspection",
+    "pygments",
     "pysqlite3",
+    "rich",
     "structlog",
+    "typing-extensions",
+    "typing-inspection",
 )
-"""Packages that an image with PyTorch and transformers lacks."""
+"""Packages that an image may lack which has PyTorch and transformers alone: what is needed, and what that needs. Some
+come with newer versions of transformers; two of a package do no harm, as these are used for the run alone."""
 ROOT: Final = Path(__file__).parents[1]
 REFUSED: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, or say why not; return the exit status: 1 for a missed bar, 2 where nothing could be measured."""
+    """Measure, or say why not; return the exit status: 1 for a bar missed or not measured, 2 where nothing could be."""
     chosen = _parser().parse_args(arguments)
     if chosen.needs:
         print(*BROUGHT)
