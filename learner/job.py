@@ -176,8 +176,7 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     after = partial(importance.after, texts.fresh, earlier, training.tokens_new + training.tokens_replayed)
     measured = _gathered(bench, trained, after)
     made = _candidates(bench, adapter, keeps_adapter=keeps_adapter, measured=measured, rows=rows)
-    # Each is as large as the model: what the rounds before found important, and what this one did.
-    del earlier, pull, after, measured
+    del earlier, pull, after, measured  # They hold importance, which is as large as the model each time.
     found = _scored(bench, made, texts.slices, skills, parent=parent, base=base)
     summary = _summary(bench, training, texts.fresh, note)
     summary = replace(summary, importance_sequences=importance.sequences, moments_note=moments.note)

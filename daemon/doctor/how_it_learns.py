@@ -1,12 +1,14 @@
-"""What rounds do where the recipe leaves it to the model's size: sequences, and the learning rate. Pure."""
+"""What rounds do: sequences, which weights are trained, and how fast, mostly by the model's size. Pure."""
 
 from checkpoints.sequence_length import SequenceLength
+from daemon.doctor.proposal import as_lines, with_adapter
 from daemon.settings.tree import Settings
 from daemon.sizes.checkpointing import Checkpointing
 from daemon.sizes.shape import ModelShape
 from learner.learning_rates import usual_rate
 from learner.settings import ADAPTER_RATE_FACTOR
 
+TITLES = {"lora": "LoRA", "dora": "DoRA"}
 MILLIONS_FROM = 100_000
 BILLIONS_FROM = 1_000_000_000
 
@@ -14,7 +16,7 @@ BILLIONS_FROM = 1_000_000_000
 def describe_learning(
     settings: Settings, shape: ModelShape, length: SequenceLength, checkpointing: Checkpointing | None = None
 ) -> str:
-    """Return in a line how long sequences are and how fast a model learns, each with its reason.
+    """Return in a line how long sequences are, what is trained and how fast a model learns, each with its reason.
 
     Args:
         settings: of the service; their recipe names the length.
@@ -24,7 +26,7 @@ def describe_learning(
     """
     recipe = settings.learner.recipe
     sequences = f"sequences of {length.tokens:,} tokens, {length.why}; {recipe.batch_sequences:,} of them a step"
-    line = f"{sequences}; {_rate(settings, shape)}"
+    line = f"{sequences}; {_trained(settings, shape)}; {_rate(settings, shape)}"
     return line if checkpointing is None else f"{line}; {checkpointing.sentence()}"
 
 
@@ -35,6 +37,16 @@ def describe_parameters(number: int) -> str:
     if number < BILLIONS_FROM:
         return f"{number / 1e6:,.1f} million parameters"
     return f"{number / 1e9:,.1f} billion parameters"
+
+
+def _trained(settings: Settings, shape: ModelShape) -> str:
+    learner = settings.learner
+    recipe = learner.recipe
+    if recipe.adapter is not None:
+        return f"{TITLES[recipe.adapter]} of rank {recipe.adapter_rank} is trained beside the weights"
+    if shape.parameters < BILLIONS_FROM or (change := with_adapter(learner)) is None:
+        return "all weights are trained"
+    return f"all weights are trained, which of so many takes far more memory than an adapter does: {as_lines(change)}"
 
 
 def _rate(settings: Settings, shape: ModelShape) -> str:

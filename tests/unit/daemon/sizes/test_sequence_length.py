@@ -77,17 +77,21 @@ def test_a_model_of_each_size_is_told_in_a_line_what_it_gets_and_why() -> None:
     """A small one on a laptop, one of a billion and, with an adapter, one of eight on a GPU of 80 GB."""
     assert learning(SMOLLM2, RecipeSettings(), 16) == (
         "sequences of 1,024 tokens, which is usual for documents of which nothing is known yet, on a CPU; 30 of them "
-        "a step; learning rate 0.0001 at its peak for 134.5 million parameters: a tenth of 0.001, near which the peak "
+        "a step; all weights are trained; "
+        "learning rate 0.0001 at its peak for 134.5 million parameters: a tenth of 0.001, near which the peak "
         "of Pythia-160M, OPT-125M (both below) and SmolLM-135M (above) lay in pre-training"
     )
     assert learning(LLAMA_1B, RecipeSettings(), 78) == (
         "sequences of 2,048 tokens, which is usual for documents of which nothing is known yet, on a GPU; 15 of them "
-        "a step; learning rate 2e-05 at its peak for 1.2 billion parameters: a tenth of 0.0002, near which the peak "
+        "a step; all weights are trained, which of so many takes far more memory than an adapter does: "
+        '`learner.recipe.adapter = "lora"`; '
+        "learning rate 2e-05 at its peak for 1.2 billion parameters: a tenth of 0.0002, near which the peak "
         "of OPT-1.3B and Pythia-1.4B lay in pre-training"
     )
     assert learning(LLAMA_8B, RecipeSettings(adapter="lora"), 78) == (
         "sequences of 2,048 tokens, which is usual for documents of which nothing is known yet, on a GPU; 15 of them "
-        "a step; learning rate 0.00012 at its peak for 8.0 billion parameters: a tenth of 0.00012, near which the "
+        "a step; LoRA of rank 16 is trained beside the weights; "
+        "learning rate 0.00012 at its peak for 8.0 billion parameters: a tenth of 0.00012, near which the "
         "peak of OPT-6.7B and Pythia-6.9B lay in pre-training, times 10 for an adapter"
     )
 
