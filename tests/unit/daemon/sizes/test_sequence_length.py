@@ -198,7 +198,7 @@ def test_the_first_start_chooses_and_the_second_keeps(config: Path, monkeypatch:
         start = TakeUp(rooms, in_force, os.environ, tell=told.append, must_stop=lambda: False)
         start()
         assert in_force.now.learner.recipe.length == 256
-        monkeypatch.setattr("daemon.sizes.sequence_length.free_bytes", lambda: 0)
+        monkeypatch.setattr("daemon.sizes.round_memory.free_bytes", lambda: 0)
         start()
     assert read_length(settings.base_dir) == SequenceLength(256, "which is the most that the model allows")
     assert read(config).length == 256
