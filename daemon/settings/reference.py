@@ -53,7 +53,7 @@ def _table(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
             continue
         yield ""
         yield from _comment(info)
-        yield f"#{name} = {_toml(_default((*path, name), info))}"
+        yield f"#{name} = {default_text((*path, name), info)}"
     for inner, many, inner_path, info in tables:
         yield ""
         yield ""
@@ -69,6 +69,11 @@ def _comment(info: FieldInfo) -> Iterator[str]:
     needed = ", must be set" if info.is_required() else ""
     about = f"{info.description or ''} ({accepts(info)}{needed})"
     return (f"# {line}" for line in textwrap.wrap(about, WIDTH))
+
+
+def default_text(path: tuple[str, ...], info: FieldInfo) -> str:
+    """A setting's default as TOML; of what has none an example. `path`: the names from the top."""
+    return _toml(_default(path, info))
 
 
 def _default(path: tuple[str, ...], info: FieldInfo) -> Any:

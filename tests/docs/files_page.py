@@ -96,7 +96,7 @@ ELSEWHERE: Final = """\
 
 | file | where it is told of |
 |---|---|
-| settings, `riverkeep.toml` | [every setting](../riverkeep.toml); its schema: `riverkeep config schema` |
+| settings, `riverkeep.toml` | [every setting](settings.md); its schema: `riverkeep config schema` |
 | API keys, `serving.api_key_file` | [API keys](keys.md) |
 | skills, `file` under `[[evaluation.skills]]` | [skills](skills.md) |
 | text from before the stream | [what is read](records.md#files) |

@@ -151,7 +151,7 @@ def test_settings_in_documents_exist(document: Path, tmp_path: Path) -> None:
     for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
         (tmp_path / "riverkeep.toml").write_text(block)
         load(tmp_path / "riverkeep.toml", {} if "[model]" in block else {"RIVERKEEP_MODEL__PATH": "/m"})
-    for variable in re.findall(r"RIVERKEEP_([A-Z_]+__[A-Z_]+)", text):
+    for variable in re.findall(r"RIVERKEEP_([A-Z0-9_]+__[A-Z0-9_]+)", text):
         assert find(Settings, tuple(variable.lower().split("__"))) is not None, variable
     sections = "|".join(Settings.model_fields)
     for key in re.findall(rf"`((?:{sections})(?:\.[a-z_0-9]+)+)`", text):
