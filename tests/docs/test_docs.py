@@ -18,7 +18,7 @@ from daemon.settings.tree import Settings
 ROOT = Path(__file__).parents[2]
 ROOMS = ("streams", "memory", "checkpoints", "learner", "gate", "serving", "daemon")
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *PAGES]
+DOCUMENTS = [*(ROOT / name for name in ("README.md", "DESCRIPTION.md", "CONTRIBUTING.md", "CHANGELOG.md")), *PAGES]
 DEPLOYED = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".json")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 # Files of the state directory and of a generation, and a key of its card: no settings and no metric.

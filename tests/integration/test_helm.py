@@ -14,6 +14,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 
 from daemon.jobs.manifest import manifest
 from daemon.settings.jobs.template import as_template
@@ -66,8 +67,21 @@ EVERYTHING: Final = {
 OWN: Final = {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
 GENERATED: Final = re.compile(r"(?<=^riverkeep)-[a-z0-9]{10}$|(?<=^riverkeep-jobs)-[a-z0-9]{10}$")
 """What Kustomize appends to the name of a ConfigMap that it generates."""
-OF_OPERATORS: Final = {"ServiceMonitor", "PrometheusRule", "ExternalSecret"}
+OF_PROMETHEUS: Final = {"ServiceMonitor": ServiceMonitor, "PrometheusRule": PrometheusRule}
+"""Kinds of the Prometheus operator, by the schemas of its own definitions."""
+OF_OPERATORS: Final = {*OF_PROMETHEUS, "ExternalSecret"}
 """Kinds that Kubernetes itself does not know."""
+EXTERNAL_SECRET: Final = {
+    "apiVersion": "external-secrets.io/v1",
+    "kind": "ExternalSecret",
+    "spec": {
+        "refreshInterval": str,
+        "secretStoreRef": {"name": str, "kind": str},
+        "target": {"name": str},
+        "data": [{"secretKey": str, "remoteRef": {"key": str, "property": str}}],
+    },
+}
+"""What of its definition the chart may use; no registry of packages that this project takes from has the whole."""
 
 
 def helm() -> str:
@@ -177,6 +191,40 @@ def test_kubernetes_knows_every_field_of_it(version: str) -> None:
     for each in objects:
         if each["kind"] not in OF_OPERATORS:
             kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_the_operator_of_prometheus_knows_every_field() -> None:
+    """Of the right kind, and none that it would drop without a word."""
+    found = [each for each in rendered(EVERYTHING) if each["kind"] in OF_PROMETHEUS]
+    assert {each["kind"] for each in found} == {*OF_PROMETHEUS}
+    for each in found:
+        known = OF_PROMETHEUS[each["kind"]].model_validate(each)
+        assert known.model_dump(mode="json", by_alias=True, exclude_unset=True) == each
+    wrong = next(each for each in rendered(EVERYTHING) if each["kind"] == "ServiceMonitor")
+    wrong["spec"]["endpoints"][0]["intervall"] = "15s"
+    known = ServiceMonitor.model_validate(wrong)
+    assert known.model_dump(mode="json", by_alias=True, exclude_unset=True) != wrong
+
+
+def fits(value: object, form: object) -> bool:
+    """Whether a value has this form: keys that it names, of these types; each of a list alike."""
+    if isinstance(form, type):
+        return isinstance(value, form) and bool(value)
+    if isinstance(form, dict):
+        return isinstance(value, dict) and value.keys() == form.keys() and all(fits(value[k], form[k]) for k in form)
+    if isinstance(form, list):
+        return isinstance(value, list) and bool(value) and all(fits(each, form[0]) for each in value)
+    return value == form
+
+
+def test_a_secret_from_a_store_has_the_form_that_its_operator_wants() -> None:
+    """As its documentation has it, looked up by hand; every file that the settings name is in it."""
+    (secret,) = [each for each in rendered(EVERYTHING) if each["kind"] == "ExternalSecret"]
+    assert fits({key: value for key, value in secret.items() if key != "metadata"}, EXTERNAL_SECRET)
+    assert secret["spec"]["target"]["name"] == secret["metadata"]["name"] == "riverkeep"
+    settings = tomllib.loads((KUBERNETES / "riverkeep.toml").read_text())
+    named = {settings["admin"]["token_file"], settings["serving"]["api_key_file"]}
+    assert {each["secretKey"] for each in secret["spec"]["data"]} == {Path(file).name for file in named}
 
 
 def test_the_job_of_a_round_is_what_the_values_say() -> None:

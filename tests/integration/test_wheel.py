@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ROOMS: Final = ("streams", "memory", "checkpoints", "learner", "gate", "serving", "daemon", "deploy")
-BESIDE: Final = ("pyproject.toml", "README.md", "LICENSE")
+BESIDE: Final = ("pyproject.toml", "DESCRIPTION.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,25 @@ def test_what_it_says_of_itself_is_what_the_project_says(built: tuple[Path, Path
     assert plain == {Requirement(each).name for each in PROJECT["dependencies"]}
     assert set(told.provides_extra or ()) == set(PROJECT["optional-dependencies"])
     assert told.description_content_type == "text/markdown"
-    assert told.description == (ROOT / "README.md").read_text()
+    assert told.description == (ROOT / "DESCRIPTION.md").read_text()
     assert "riverkeep = daemon.cli.main:main" in commands
+
+
+def test_what_it_says_of_itself_leads_to_nothing_in_a_checkout() -> None:
+    """Where an index shows it there is none: no picture and no link. It begins as the README does."""
+    text = (ROOT / "DESCRIPTION.md").read_text()
+    assert text.startswith("\n\n".join((ROOT / "README.md").read_text().split("\n\n")[:2]))
+    assert "](" not in text
+
+
+def test_an_index_would_take_both_and_show_what_they_say(built: tuple[Path, Path]) -> None:
+    """By its own tool, strictly: what it warns of is refused."""
+    twine = Path(sys.executable).with_name("twine")
+    checked = subprocess.run(
+        [str(twine), "check", "--strict", *map(str, built)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count("PASSED") == 2
 
 
 def _is_extra(requirement: Requirement) -> bool:
