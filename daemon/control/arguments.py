@@ -48,7 +48,7 @@ Rows = Annotated[int, BeforeValidator(_within_a_page)]
 Flips = Annotated[int, BeforeValidator(_within_flips)]
 """How many flipped documents a query wants in each direction: not a page's worth, as each comes with its text."""
 Flag = Annotated[bool, BeforeValidator(bool)]
-"""Yes or no in a query, where it is a number."""
+"""Yes or no in a query: `true` or `false`, or a number."""
 Position = Annotated[int, Field(ge=0, le=LARGEST_ID)]
 """An id between two pages; there need be nothing of that id."""
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
@@ -84,6 +84,11 @@ class Arguments(BaseModel):
     def names(cls) -> list[str]:
         """What a request may name."""
         return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @classmethod
+    def flags(cls) -> list[str]:
+        """Which of these are yes or no."""
+        return [field.alias or name for name, field in cls.model_fields.items() if field.annotation is bool]
 
 
 class OfRound(Arguments):

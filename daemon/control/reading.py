@@ -1,7 +1,7 @@
 """What a request names, as an operation's arguments: read strictly, with a sentence for whoever asks wrongly."""
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -11,6 +11,7 @@ from daemon.control.bounds import LARGEST_ID
 from daemon.errors import BadRequest, UnknownThing
 
 A = TypeVar("A", bound=Arguments)
+FLAGS: Final = {"false": 0, "true": 1}
 
 
 def check_arguments(model: type[A], fields: Any) -> A:
@@ -29,8 +30,19 @@ def _problem(details: ErrorDetails, model: type[Arguments]) -> str:
 
 
 def read_query(query: Iterable[tuple[str, str]], model: type[Arguments]) -> dict[str, int | str]:
-    """What a query names: whole numbers and the model's words; other names are passed over. Raises BadRequest."""
-    return {name: text if name in model.words else _whole(name, text) for name, text in query if name in model.names()}
+    """What a query names; other names are passed over. Raises BadRequest.
+
+    It is whole numbers, the model's words, and `true` and `false`, which clients that are generated write for a flag.
+    """
+    return {name: _value(name, text, model) for name, text in query if name in model.names()}
+
+
+def _value(name: str, text: str, model: type[Arguments]) -> int | str:
+    if name in model.words:
+        return text
+    if name in model.flags() and text.lower() in FLAGS:
+        return FLAGS[text.lower()]
+    return _whole(name, text)
 
 
 def _whole(name: str, text: str) -> int:

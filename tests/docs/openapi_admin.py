@@ -10,6 +10,7 @@ from typing import Any, Final, get_type_hints
 
 from daemon.control.asker import HEADER
 from daemon.control.operations import OPERATIONS, Operation
+from daemon.page.pages import PAGES, PageLine
 from tests.docs.json_schemas import Schema, schema_of
 
 SECURITY: Final = {"token": {"type": "http", "scheme": "bearer", "description": "The admin token."}}
@@ -33,6 +34,9 @@ def document() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {"/metrics": {"get": _metrics()}}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, named)
+    for page in PAGES:
+        if page.answer is not None:
+            paths.setdefault(page.path, {})["get"] = _of_page(page, named)
     return {
         "openapi": VERSION,
         "info": {
@@ -76,6 +80,33 @@ def _described(operation: Operation, named: dict[str, Schema]) -> dict[str, Any]
     if operation.has_body:
         said["requestBody"] = {"required": _needs_body(operation), "content": _json(_fields(operation))}
     return said
+
+
+def _of_page(page: PageLine, named: dict[str, Schema]) -> dict[str, Any]:
+    """What a page's address answers to whoever asks for no page: a program with the token."""
+    assert page.answer is not None
+    # What it says behind a semicolon is of the form that a browser gets.
+    first = inspect.cleandoc(page.arguments.__doc__ or "").partition("\n")[0]
+    summary = first.partition(";")[0].removesuffix(".") + "."
+    fields = page.arguments.model_json_schema(by_alias=True, mode="validation")["properties"]
+    return {
+        "operationId": page.path.strip("/").replace("/", "_") + "_page",
+        "summary": summary,
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": _of_query(field)}
+            for name, field in fields.items()
+        ],
+        "responses": {
+            "200": {"description": summary, "content": _json(schema_of(get_type_hints(page.answer)["return"], named))},
+            "default": _error("What went wrong, in a sentence for a person."),
+        },
+    }
+
+
+def _of_query(field: Schema) -> Schema:
+    """A field that an address may leave out, and never names as null."""
+    (some,) = [each for each in field.get("anyOf", [field]) if each.get("type") != "null"]
+    return {word: value for word, value in some.items() if word != "title" and value is not None}
 
 
 def _json(schema: Schema) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from daemon.control.operations import OPERATIONS
+from daemon.page.pages import PAGES
 from tests.docs import openapi_admin, openapi_serving
 from tests.docs.test_docs import ROOT
 
@@ -28,6 +29,15 @@ def test_every_operation_is_described_with_its_own_name() -> None:
         said = paths[operation.path][operation.method.lower()]
         assert said["operationId"] == operation.name
         assert said["summary"].endswith((".", "…")), operation.name
+
+
+def test_what_a_page_answers_to_programs_is_described_too() -> None:
+    """Of the addresses that no operation has, with what they may name."""
+    paths = openapi_admin.document()["paths"]
+    for page in (page for page in PAGES if page.answer is not None):
+        said = paths[page.path]["get"]
+        assert {each["name"] for each in said["parameters"]} == {*page.arguments.names()}
+    assert {"/trace", "/streams/peek"} <= {page.path for page in PAGES if page.answer is not None}
 
 
 def test_every_route_that_clients_ask_is_described() -> None:
