@@ -86,7 +86,7 @@ class Machine:
         """Run a part's commands in one shell, as root would; returns what they print, and systemctl's calls."""
         text = self.here(commands(heading)).replace("-o riverkeep -g riverkeep", f"-o {self.user} -g {self.user}")
         # What a person answers whom it asks.
-        text = text.replace(" --state-dir ", f" --model {self.root}/models/my-model --state-dir ")
+        text = re.sub(r"(riverkeep init \S+)", rf"\1 --model {self.root}/models/my-model", text)
         done = subprocess.run(
             [shutil.which("bash") or "bash", "-c", f"set -e\n{text}"],
             cwd=cwd,
