@@ -196,7 +196,7 @@ def _memory(life: Life) -> dict[str, list[Shown]]:
     with life.model.home.store() as store:
         fill, shares, open_holdout = store.fill(store.counts()), store.held_out_shares(), store.counts().open_holdout
         most = store.held_out_most()
-    tallies = told.memory["tallies"]
+    tallies, disk = told.memory["tallies"], told.status["disk"]
     return {
         "Samples by role": [none | kept("role", "samples", everything)],
         "Tokens by role": [
@@ -212,6 +212,7 @@ def _memory(life: Life) -> dict[str, list[Shown]]:
         "Share held out, by source": [shares, {f"most of {daemon}": most}],
         "Held out since the last accepted round": [{daemon: open_holdout}],
         "Generations on disk": [{daemon: about(_size(life.model.home.settings.checkpoints_dir / "generations"))}],
+        "Room on the disks": [{f"state of {daemon}": about(disk["free_bytes"] / disk["total_bytes"])}],
         "Parts": [{f"{part} {daemon}": 0 if one["ok"] else 3 for part, one in told.status["parts"].items()}],
     }
 
