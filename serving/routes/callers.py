@@ -26,6 +26,11 @@ def _nobody() -> None:
     """Nobody is told."""
 
 
+def _now() -> float:
+    """Seconds, on the monotonic clock."""
+    return time.monotonic()
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What answers a request.
@@ -48,12 +53,12 @@ class Chosen:
     is_shadow: bool = False
     copy: "Chosen | None" = None
     by_canary: Callable[[], None] = _nobody
-    asked: float = field(default_factory=time.monotonic)
+    asked: float = field(default_factory=_now)
 
     @property
     def spent_s(self) -> float:
         """How much of the time that an answer may take is gone: of one that stands in for another, by that one."""
-        return time.monotonic() - self.asked
+        return _now() - self.asked
 
     @property
     def group(self) -> int | None:
