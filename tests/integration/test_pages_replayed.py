@@ -260,7 +260,6 @@ def test_the_overlay_is_built_as_it_is_shown(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_the_lines_for_peft_load_an_adapter(tmp_path: Path) -> None:
     """Generation 7, on the base that it lies on."""
-    pytest.importorskip("peft")
     store = GenerationStore(tmp_path / "checkpoints")
     store.publish(SMALL_MODEL, 0, Card(0, "causal-lm"))
     make_adapter(store, tmp_path / "adapter")
