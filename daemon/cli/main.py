@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "status:status",
     "watch": "status:watch",
     "streams": "status:streams",
+    "serving": "status:serving",
     "peek": "look_back:peek",
     "round": "rounds:round_",
     "explain": "look_back:explain",

@@ -98,11 +98,12 @@ class OfRound(Arguments):
 
 
 class OfDeadLetter(Arguments):
-    """The dead letter that the path names."""
+    """The dead letter that the path names, with what was kept of its record only where that is asked for."""
 
     thing: ClassVar[str] = "dead letter"
 
     number: Position
+    text: Flag = False
 
 
 class NewestFirst(Arguments):
@@ -145,12 +146,12 @@ class RoundSamplesPage(OfRound):
 
 
 class AsideTextPage(OfRound):
-    """A page of what a round set aside."""
+    """A page of the documents that a round set aside, their text only where that is asked for."""
 
     limit: Rows = 50
     after: Position = 0
     worst: Flag = False
-    text: Flag = True
+    text: Flag = False
 
 
 class WantedRound(Arguments):

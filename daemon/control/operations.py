@@ -41,7 +41,6 @@ class Operation:
         writes: whether something is changed.
         needs_daemon: whether nothing can be done without a running one.
         probe: whether it is asked without a token too, and says no with 503.
-        shows_text: whether it tells what a record says without being asked to by `text`.
         status: the HTTP status of an answer.
         within_s: how long an answer may take.
     """
@@ -54,7 +53,6 @@ class Operation:
     writes: bool = False
     needs_daemon: bool = False
     probe: bool = False
-    shows_text: bool = False
     status: int = 200
     within_s: float = SOON_S
 
@@ -86,7 +84,7 @@ class Operation:
     def tells_text(self, call: Mapping[str, Any]) -> bool:
         """Whether what is answered to these arguments of the method holds what documents say."""
         asked = signature(self.ask).parameters.get(TEXT)
-        return self.shows_text or (asked is not None and bool(call.get(TEXT, asked.default)))
+        return asked is not None and bool(call.get(TEXT, asked.default))
 
     def answer(self, control: Control, call: Mapping[str, Any]) -> Any:
         """What `control` answers to these arguments of the method."""
@@ -144,7 +142,7 @@ OPERATIONS: Final = (
     _post(Control.count_aside, "/aside/count", given.AsidePart, within_s=LONG_S),
     _change(Control.drop_aside, "/aside/drop", given.ChosenAside, within_s=LONG_S),
     _get(Control.dead_letters, "/dead-letters", given.DeadLettersPage),
-    _get(Control.dead_letter, "/dead-letters/{number}", given.OfDeadLetter, shows_text=True),
+    _get(Control.dead_letter, "/dead-letters/{number}", given.OfDeadLetter),
     _change(Control.replay_dead_letters, "/dead-letters/replay", given.ChosenDeadLetters, within_s=LONG_S),
     _change(Control.drop_dead_letters, "/dead-letters/drop", given.ChosenDeadLetters, within_s=LONG_S),
     _change(Control.resume, "/resume", given.PausedPartition, needs_daemon=True),

@@ -231,9 +231,12 @@ class Control(Protocol):
         """What is set aside, by the round that set it aside, oldest first; never the text itself."""
 
     def aside_text(
-        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = True
+        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = False
     ) -> AsideTextAnswer:
-        """What round `number` set aside, with its `text`, in pages by id or `worst` loss first. Raises UnknownThing."""
+        """Documents that round `number` set aside, in pages by id or `worst` loss first, with their `text` if wanted.
+
+        Raises UnknownThing.
+        """
 
     def release_aside(self, number: int, *, ids: Sequence[int] = ()) -> ReleasedAside:
         """Let what round `number` set aside be fresh (or held out) again, or these samples of it.
@@ -260,8 +263,8 @@ class Control(Protocol):
     def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[DeadLetterLine]:
         """Quarantined records, newest first; those with smaller ids than `before`."""
 
-    def dead_letter(self, number: int) -> DeadLetterLine:
-        """One of them, with its text. Raises UnknownThing."""
+    def dead_letter(self, number: int, *, text: bool = False) -> DeadLetterLine:
+        """One of them, with what was kept of its record if `text` is wanted. Raises UnknownThing."""
 
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> ReplayedDeadLetters:
         """Decode them again under the present settings (none named: all)."""

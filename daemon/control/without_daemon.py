@@ -275,7 +275,7 @@ class StoreControl(StoreLooks):
 
     @override
     def aside_text(
-        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = True
+        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = False
     ) -> AsideTextAnswer:
         with store_errors():
             self._must_hold_aside(number)
@@ -330,11 +330,11 @@ class StoreControl(StoreLooks):
         return [kept.dead_letter_line(letter, text=text) for letter in latest]
 
     @override
-    def dead_letter(self, number: int) -> DeadLetterLine:
+    def dead_letter(self, number: int, *, text: bool = False) -> DeadLetterLine:
         letter = self._store.quarantine.dead_letter(number)
         if letter is None:
             raise UnknownThing(f"The quarantine has no dead letter {number}; it may have been replayed or dropped.")
-        return kept.dead_letter_line(letter, text=True)
+        return kept.dead_letter_line(letter, text=text)
 
     @override
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> ReplayedDeadLetters:

@@ -7,6 +7,7 @@ from typing import Final
 from daemon.control.answers.canaries import AnsweredTo
 from daemon.control.answers.comparisons import ComparisonAnswer, PickTally
 from daemon.control.answers.records import SampleLine
+from daemon.control.answers.serving import SwapLine
 
 BEGUN: Final = {
     "by_hand": "by hand",
@@ -176,3 +177,15 @@ def answered_words(answered: AnsweredTo | None) -> str:
     if others := answered["other_keys"]:
         named.append(f"{answered['other_requests']:,} of {others:,} other key{'s' if others > 1 else ''}")
     return f"it answered {', '.join(named)}" if named else ""
+
+
+def swap_words(line: SwapLine) -> str:
+    """What happened, in words."""
+    what = {"serves": "begins to serve", "watched": "is watched in traffic", "taken_back": "is taken back"}
+    number = "?" if line["generation"] is None else line["generation"]
+    return f"generation {number} {what.get(line['what'], line['what'])}"
+
+
+def time_words(seconds: float) -> str:
+    """A time to two figures or three."""
+    return f"{1000 * seconds:,.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"

@@ -16,13 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from daemon.control.operations import OPERATIONS
 from daemon.control.protocol import Control
 from daemon.page.access.sessions import PageSession, Sessions
-from daemon.page.desk import AS_JSON, BY_KEY, Desk
+from daemon.page.desk import BY_KEY, LIVE, Desk
 from daemon.page.headers import SafeHeaders
 from daemon.page.metrics import PageMetrics
+from daemon.page.page_lines import AS_JSON
 from daemon.page.pages import PAGES
 from serving.addresses import is_plain
 
-OWN: Final = ("/sign-in", "/sign-out", "/static/", "/live", "/act/", "/compare/", BY_KEY, "/generations/diff")
+OWN: Final = ("/sign-in", "/sign-out", "/static/", LIVE, "/act/", "/compare/", BY_KEY, "/generations/diff")
 """Beginnings of addresses that are the page's whatever is asked for."""
 OPEN: Final = ("/sign-in", "/static/")
 PROBES: Final = frozenset({"/metrics", *(operation.path for operation in OPERATIONS if operation.probe)})
@@ -57,7 +58,7 @@ class Faces:
 
     def __init__(self, interface: ASGIApp, desk: Desk) -> None:
         self._interface = interface
-        self._desk = desk
+        self.desk = desk
         self._page = SafeHeaders(SignedInOnly(desk.application()))
         self._pages = [Route(page.path, desk.missing) for page in PAGES]
         self._own_answers = [Route(page.path, desk.missing) for page in PAGES if page.answer is not None]
@@ -68,7 +69,7 @@ class Faces:
         # What is no address is the interface's to refuse: the pages' patterns would let a line's end pass.
         if scope["type"] == "http" and is_plain(scope["path"]):
             request = Request(scope)
-            session = scope["page_session"] = self._desk.session_of(request)
+            session = scope["page_session"] = self.desk.session_of(request)
             scope["as_json"] = self._is_own_json(request, session)
             if scope["as_json"] or self._is_for_the_page(request, session):
                 await self._page(scope, receive, send)
@@ -118,7 +119,7 @@ class SignedInOnly:
 
 def _away(request: Request) -> Response:
     path, query = request.scope["path"], request.url.query
-    if path == "/live":
+    if path == LIVE:
         return Response(status_code=401)
     if request.headers.get("sec-fetch-site") == "cross-site" and request.method == "GET":
         return HTMLResponse(ONCE_MORE)

@@ -16,7 +16,6 @@ from daemon.control.answers.status import StatusAnswer
 from daemon.control.arguments import TwoGenerations
 from daemon.control.asker import HEADER, asker, name_asker
 from daemon.control.how_it_stands import how_it_stands
-from daemon.control.operations import BY_NAME
 from daemon.control.protocol import Control
 from daemon.control.reading import check_arguments, read_number, read_query
 from daemon.errors import BadRequest, DaemonError
@@ -29,7 +28,8 @@ from daemon.page.change_events import ChangeEvents, digest_of_standing
 from daemon.page.comparing import BEGIN, CANCEL, PICK, ComparisonForms
 from daemon.page.metrics import PageMetrics
 from daemon.page.page_arguments import TracePage
-from daemon.page.pages import PAGES, TRACE_LINE, PageAsked, PageLine
+from daemon.page.page_lines import PageAsked, PageLine
+from daemon.page.pages import PAGES, TRACE_LINE
 from daemon.page.rendering import Frame, Renderer, outside
 from daemon.page.sign_in import SESSION, SignIn, sent_cookie
 from daemon.page.static import StaticFiles
@@ -41,8 +41,10 @@ log = structlog.get_logger(__name__)
 
 BY_KEY: Final = f"{TRACE}/by-key"
 """Where the form is sent to that names a person by key: an address would end up in logs."""
-AS_JSON: Final = "json"
-"""`?format=json`: what an address is for programs, in a browser."""
+LIVE: Final = "/live"
+"""Where events come from that keep pages current."""
+BY_ITSELF: Final = "x-riverkeep-live"
+"""The header of what a page's script asks for without anybody doing anything."""
 TITLES: Final = {404: "There is no such page", 403: "Not done", 409: "Not done", 503: "Not now"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -80,7 +82,7 @@ class Desk:
                 Route("/sign-in", sign_in.take, methods=["POST"]),
                 Route("/sign-out", self._from_here(sign_in.out), methods=["POST"]),
                 Route("/static/{name}", self.static.answer, methods=["GET"]),
-                Route("/live", self.watch, methods=["GET"]),
+                Route(LIVE, self.watch, methods=["GET"]),
                 Route(BY_KEY, self.trace_by_key, methods=["GET", "POST"]),
                 *(Route(page.path, self._endpoint(page), methods=["GET"]) for page in PAGES),
                 Route("/generations/diff", self.diff, methods=["GET"]),
@@ -100,7 +102,9 @@ class Desk:
 
     def session_of(self, request: Request) -> PageSession | None:
         """Who asks: by a cookie, or by the token itself; None where neither is good."""
-        if found := self.sessions.find(sent_cookie(SESSION, request)):
+        # Not what a page asks for to stay current: a tab that somebody left open would keep the session for ever.
+        by_itself = BY_ITSELF in request.headers or request.scope["path"] == LIVE
+        if found := self.sessions.find(sent_cookie(SESSION, request), by_itself=by_itself):
             return found
         header = request.headers.get("authorization", "").encode(errors="replace")
         if not bears(header, [digest_of(self.token())]):
@@ -149,9 +153,9 @@ class Desk:
             path=page.tab,
             title=page.title.format_map(call),
             needs=_needs(status),
-            command=page.command.format_map(call),
-            json=f"{BY_NAME[page.operation].path.format_map(call)}?format={AS_JSON}" if page.operation else "",
-            live=f"/live?since={digest_of_standing(status)}" if page.is_live else "",
+            command=page.commands(call),
+            json=page.json(call),
+            live=f"{LIVE}?since={digest_of_standing(status)}" if page.is_live else "",
         )
         if not isinstance(shown, NamedView):
             return self.renderer.page(page.template, frame, shown, session, notice=notice)

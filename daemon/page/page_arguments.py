@@ -8,7 +8,6 @@ from daemon.control.arguments import (
     KAFKA_TOPIC,
     MOST_PARTITION,
     Arguments,
-    AsideTextPage,
     Flag,
     Position,
     Rows,
@@ -17,12 +16,6 @@ from daemon.control.bounds import LARGEST_ID, LONGEST_TOPIC, MOST_PEEKED
 from daemon.control.reading import is_number
 from daemon.errors import BadRequest
 from memory.samples.records import KeyHash
-
-
-class HeldTextPage(AsideTextPage):
-    """A page of what a round set aside, its text only where that is asked for."""
-
-    text: Flag = False
 
 
 class ComparePage(Arguments):

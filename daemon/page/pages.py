@@ -1,16 +1,14 @@
 """The table of pages: each once, with where it is, what it asks the control for, and what shows the same elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from daemon.control.answers.peeked import PeekAnswer
 from daemon.control.answers.rounds import GenerationsAnswer
-from daemon.control.answers.status import StatusAnswer
 from daemon.control.answers.traces import TraceAnswer
 from daemon.control.arguments import (
-    Arguments,
+    AsideTextPage,
     DeadLettersPage,
     FlipsPage,
     LatestHours,
@@ -20,10 +18,10 @@ from daemon.control.arguments import (
     OfRound,
     TwoGenerations,
 )
-from daemon.control.protocol import Control
 from daemon.errors import BadRequest, DaemonError, UnknownThing
 from daemon.page.addresses import PEEK, TRACE
-from daemon.page.page_arguments import ComparePage, HeldTextPage, PeekPage, TracePage
+from daemon.page.page_arguments import ComparePage, PeekPage, TracePage
+from daemon.page.page_lines import PageAsked, PageLine, as_command
 from daemon.page.views.audit import audit_view
 from daemon.page.views.comparisons import compare_form, comparison_view
 from daemon.page.views.flips import flips_view
@@ -44,50 +42,6 @@ from memory.errors import StoreError
 
 HELD_SHOWN: Final = 10
 """Rounds whose verdict is looked up for what they set aside."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageAsked:
-    """What a page is drawn from.
-
-    Attributes:
-        control: answers; called in a worker thread.
-        status: how things stand, which each page shows a little of.
-        call: the page's arguments, by name.
-    """
-
-    control: Control
-    status: StatusAnswer
-    call: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PageLine:
-    """A page.
-
-    Attributes:
-        path: its address; a number in it is called `number`, a second one `other`.
-        tab: the path of the tab that it belongs to.
-        template: what draws it.
-        title: may name `{number}`.
-        view: what it shows; a `NamedView` names itself.
-        arguments: what its address may name.
-        operation: whose answer it shows, by name; empty where it shows several.
-        command: that shows the same on a terminal.
-        is_live: whether it is kept current by events.
-        answer: what its address is for programs, where no operation has that address.
-    """
-
-    path: str
-    tab: str
-    template: str
-    title: str
-    view: Callable[[PageAsked], Any]
-    arguments: type[Arguments] = Arguments
-    operation: str = ""
-    command: str = ""
-    is_live: bool = False
-    answer: Callable[[PageAsked], Any] | None = None
 
 
 def _now(asked: PageAsked) -> object:
@@ -158,7 +112,13 @@ def _dead_letters(asked: PageAsked) -> object:
 
 
 def _dead_letter(asked: PageAsked) -> object:
-    return dead_letter_row(asked.control.dead_letter(asked.call["number"]))
+    return dead_letter_row(asked.control.dead_letter(asked.call["number"], text=asked.call["text"]))
+
+
+def _of_dead_letter(call: Mapping[str, Any]) -> str:
+    """What shows one of them: with its record, or without as the list does."""
+    shown = "riverkeep memory dead-letters"
+    return f"{shown} --show {call['number']}" if call["text"] else f"{shown} --before {call['number'] + 1} --limit 1"
 
 
 def _streams(asked: PageAsked) -> object:
@@ -229,7 +189,17 @@ def _compare(asked: PageAsked) -> object:
 TRACE_LINE: Final = PageLine(TRACE, TRACE, "trace.html", "Trace", _trace, TracePage, answer=_traced)
 
 PAGES: Final = (
-    PageLine("/", "/", "now.html", "Now", _now, operation="status", command="riverkeep status", is_live=True),
+    PageLine(
+        "/",
+        "/",
+        "now.html",
+        "Now",
+        _now,
+        operation="status",
+        command="riverkeep status",
+        besides=(f"riverkeep round list --limit {LATEST}",),
+        is_live=True,
+    ),
     PageLine(
         "/needs",
         "/needs",
@@ -237,7 +207,8 @@ PAGES: Final = (
         "Needs you",
         _needs,
         operation="aside",
-        command="riverkeep status",
+        command="riverkeep memory aside",
+        besides=("riverkeep status",),
         is_live=True,
     ),
     PageLine(
@@ -246,9 +217,16 @@ PAGES: Final = (
         "held_text.html",
         "Set aside by round {number}",
         _held_text,
-        HeldTextPage,
+        AsideTextPage,
         operation="aside_text",
-        command="riverkeep memory aside {number} --text --worst",
+        command=as_command(
+            "riverkeep memory aside {number}",
+            AsideTextPage,
+            text="--text|--masked",
+            worst="--worst",
+            after="--after",
+            limit="--limit",
+        ),
     ),
     PageLine(
         "/rounds",
@@ -258,7 +236,7 @@ PAGES: Final = (
         _rounds,
         NewestFirst,
         operation="rounds",
-        command="riverkeep round list",
+        command=as_command("riverkeep round list", NewestFirst, before="--before", limit="--limit"),
         is_live=True,
     ),
     PageLine(
@@ -270,6 +248,7 @@ PAGES: Final = (
         OfRound,
         operation="round",
         command="riverkeep round show {number}",
+        besides=("riverkeep explain round {number}",),
         is_live=True,
     ),
     PageLine(
@@ -280,7 +259,7 @@ PAGES: Final = (
         _flips,
         FlipsPage,
         operation="flips",
-        command="riverkeep round flips {number}",
+        command=as_command("riverkeep round flips {number}", FlipsPage, text="--text", limit="--limit"),
     ),
     PageLine(
         "/knowledge",
@@ -339,6 +318,7 @@ PAGES: Final = (
         _streams,
         operation="streams",
         command="riverkeep streams",
+        besides=("riverkeep memory",),
         is_live=True,
     ),
     PageLine(PEEK, "/streams", "peek.html", "Look at records", _peek, PeekPage, answer=_peeked),
@@ -350,6 +330,7 @@ PAGES: Final = (
         _memory,
         operation="memory",
         command="riverkeep memory",
+        besides=("riverkeep memory next-draw",),
     ),
     PageLine(
         "/dead-letters",
@@ -359,7 +340,10 @@ PAGES: Final = (
         _dead_letters,
         DeadLettersPage,
         operation="dead_letters",
-        command="riverkeep memory dead-letters",
+        command=as_command(
+            "riverkeep memory dead-letters", DeadLettersPage, text="--text", before="--before", limit="--limit"
+        ),
+        besides=("riverkeep memory",),
     ),
     PageLine(
         "/dead-letters/{number}",
@@ -369,7 +353,7 @@ PAGES: Final = (
         _dead_letter,
         OfDeadLetter,
         operation="dead_letter",
-        command="riverkeep memory dead-letters --show {number}",
+        command=_of_dead_letter,
     ),
     PageLine(
         "/serving",
@@ -379,11 +363,18 @@ PAGES: Final = (
         _serving,
         LatestHours,
         operation="serving",
-        command="riverkeep status",
+        command=as_command("riverkeep serving", LatestHours, hours="--hours"),
         is_live=True,
     ),
     TRACE_LINE,
     PageLine(
-        "/audit", "/audit", "audit.html", "Audit log", _audit, NewestFirst, operation="audit", command="riverkeep audit"
+        "/audit",
+        "/audit",
+        "audit.html",
+        "Audit log",
+        _audit,
+        NewestFirst,
+        operation="audit",
+        command=as_command("riverkeep audit", NewestFirst, before="--before", limit="--limit"),
     ),
 )

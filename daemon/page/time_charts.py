@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from daemon.control.answers.serving import LatencyAnswer, LatencySlot, SwapLine, WatchedStretch
+from daemon.control.wording import swap_words, time_words
 from daemon.page.views.charts import Tick
 
 WIDTH: Final = 720.0
@@ -154,13 +155,6 @@ def clock_label(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%H:%M")
 
 
-def swap_words(line: SwapLine) -> str:
-    """What happened, in words."""
-    what = {"serves": "begins to serve", "watched": "is watched in traffic", "taken_back": "is taken back"}
-    number = "?" if line["generation"] is None else line["generation"]
-    return f"generation {number} {what.get(line['what'], line['what'])}"
-
-
 def slot_words(slot: LatencySlot) -> str:
     """What one slot came to, in words."""
     answered = f"{slot['measured']:,} requests"
@@ -170,11 +164,6 @@ def slot_words(slot: LatencySlot) -> str:
         return answered
     half, most = time_words(slot["half_seconds"]), time_words(slot["ninety_nine_seconds"])
     return f"{answered}: half within about {half}, 99 of 100 within about {most}"
-
-
-def time_words(seconds: float) -> str:
-    """A time to two figures or three."""
-    return f"{1000 * seconds:,.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
 
 
 def _extremes(slots: Iterable[LatencySlot]) -> tuple[float, float]:

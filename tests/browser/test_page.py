@@ -150,7 +150,7 @@ def test_criteria_are_those_of_the_verdict(watched: Watched, control: LiveContro
 def test_text_is_masked_until_asked_for_and_worst_first(watched: Watched, control: LiveControl) -> None:
     """The documents and their losses are the operation's."""
     page = watched.open(f"/aside/{WAITS}?worst=1")
-    documents = control.aside_text(WAITS, worst=True)["documents"]
+    documents = control.aside_text(WAITS, worst=True, text=True)["documents"]
     assert page.locator(".documents > li").count() == len(documents)
     assert page.locator(".documents .text").count() == 0
     page.get_by_role("link", name="Show the text").click()

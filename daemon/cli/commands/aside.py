@@ -18,14 +18,23 @@ ROUND: Final = click.IntRange(1)
 @click.command(short_help="Show what is set aside.")
 @click.argument("round_number", metavar="[ROUND]", type=ROUND, required=False)
 @click.option("--text", is_flag=True, help="Show the documents that ROUND set aside.")
+@click.option("--masked", is_flag=True, help="Show them without their text.")
 @limit_option("Most documents to show.")
 @after_option("Go on after the document with that id.")
-@click.option("--worst", is_flag=True, help="With --text: greatest loss first, then what was not measured.")
+@click.option("--worst", is_flag=True, help="With --text or --masked: greatest loss first.")
 @json_option
 @pass_invocation
 @example("riverkeep memory aside", "riverkeep memory aside 7 --text", "riverkeep memory aside 7 --text --worst --json")
 def aside(
-    invocation: Invocation, *, round_number: int | None, text: bool, limit: int, after: int, worst: bool, as_json: bool
+    invocation: Invocation,
+    *,
+    round_number: int | None,
+    text: bool,
+    masked: bool,
+    limit: int,
+    after: int,
+    worst: bool,
+    as_json: bool,
 ) -> None:
     """List what is set aside, by round: refused twice, or waiting for a person's word. Or show the text of one ROUND.
 
@@ -33,14 +42,17 @@ def aside(
     training (`learner.plausibility_documents`); held-out text is not among them.
     On a terminal long documents are cut; elsewhere and with --json they are whole.
     """
-    if text and round_number is None:
-        raise click.UsageError("--text goes with a round: `riverkeep memory aside` lists which there are.")
-    if worst and not text:
-        raise click.UsageError("--worst goes with --text.")
+    if text and masked:
+        raise click.UsageError("--text and --masked say different things: one of the two.")
+    if (text or masked) and round_number is None:
+        named = "--text" if text else "--masked"
+        raise click.UsageError(f"{named} goes with a round: `riverkeep memory aside` lists which there are.")
+    if worst and not (text or masked):
+        raise click.UsageError("--worst goes with --text or --masked.")
     from daemon.cli.render.kept import print_aside, print_aside_text
 
-    if text and round_number is not None:
-        page = invocation.answer(Control.aside_text, round_number, limit=limit, after=after, worst=worst)
+    if (text or masked) and round_number is not None:
+        page = invocation.answer(Control.aside_text, round_number, limit=limit, after=after, worst=worst, text=text)
         show(page, print_aside_text, as_json=as_json)
     else:
         show(_of_round(invocation.answer(Control.aside), round_number), print_aside, as_json=as_json)

@@ -52,7 +52,7 @@ def dead_letters(
     from daemon.cli.render.kept import print_dead_letter, print_dead_letters
 
     if number is not None:
-        show(invocation.answer(Control.dead_letter, number), print_dead_letter, as_json=as_json)
+        show(invocation.answer(Control.dead_letter, number, text=True), print_dead_letter, as_json=as_json)
         return
     # A page says nothing of how many there are.
     with invocation.control(Control.dead_letters) as control:

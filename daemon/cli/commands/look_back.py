@@ -106,6 +106,7 @@ def audit(invocation: Invocation, *, limit: int, before: int | None, as_json: bo
 @click.option(
     "--count", type=click.IntRange(1, MOST_PEEKED), default=5, show_default=True, help="Most records to show."
 )
+@click.option("--masked", is_flag=True, help="Without what is written in them: no text, no key, no headers.")
 @json_option
 @pass_invocation
 @example(
@@ -119,6 +120,7 @@ def peek(
     offset: int | None,
     newest: bool,
     count: int,
+    masked: bool,
     as_json: bool,
 ) -> None:
     """Show a few records of TOPIC straight from the broker, with their text, and how each would be read.
@@ -137,10 +139,11 @@ def peek(
     from streams.kafka.peek import PeekPlace
 
     settings = invocation.settings()
-    _note_peek(settings, {"topic": topic, "number": partition, "offset": offset, "count": count, "text": True})
+    if not masked:
+        _note_peek(settings, {"topic": topic, "number": partition, "offset": offset, "count": count, "text": True})
     with kafka_in_silence():
         looked = look(settings, PeekPlace(topic, partition, offset, count))
-    show(peek_answer(looked, text=True), print_peek, as_json=as_json)
+    show(peek_answer(looked, text=not masked), print_peek, as_json=as_json)
 
 
 def _note_peek(settings: "Settings", place: dict[str, object]) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import click
 from typing_extensions import override
 
-from daemon.cli.commands.paging import after_option
+from daemon.cli.commands.paging import after_option, limit_option
 from daemon.cli.invocation import (
     Invocation,
     confirm,
@@ -34,12 +34,11 @@ from daemon.control.answers.rounds import (
     ServedAgain,
     WithdrawnRound,
 )
-from daemon.control.bounds import LONGEST_REASON, MOST_FLIPS, MOST_ROWS
+from daemon.control.bounds import LARGEST_ID, LONGEST_REASON, MOST_FLIPS, MOST_ROWS
 from daemon.control.protocol import Control
 from daemon.exit_codes import ExitCode
 
-LISTED: Final = 20
-NUMBER: Final = click.IntRange(1)
+NUMBER: Final = click.IntRange(1, LARGEST_ID)
 
 number_argument = click.argument("number", metavar="N", type=NUMBER)
 wait_option = click.option("--wait", is_flag=True, help="Wait for its end; exit status 3 when it is refused or waits.")
@@ -172,14 +171,16 @@ def resume(invocation: Invocation, *, as_json: bool) -> None:
 
 
 @round_.command("list", short_help="Show the latest rounds.")
+@limit_option("Most rounds to show.")
+@click.option("--before", type=NUMBER, help="List those with smaller numbers.")
 @json_option
 @pass_invocation
-@example("riverkeep round list")
-def list_(invocation: Invocation, *, as_json: bool) -> None:
+@example("riverkeep round list", "riverkeep round list --before 900 --limit 20")
+def list_(invocation: Invocation, *, limit: int, before: int | None, as_json: bool) -> None:
     """Show the latest rounds, newest first, and why each ended as it did."""
     from daemon.cli.render.rounds import print_rounds
 
-    show(invocation.answer(Control.rounds, limit=LISTED), print_rounds, as_json=as_json)
+    show(invocation.answer(Control.rounds, limit=limit, before=before), print_rounds, as_json=as_json)
 
 
 @round_.command(short_help="Tell MLflow of the rounds that have ended.")

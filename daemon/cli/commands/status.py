@@ -1,12 +1,12 @@
-"""How things stand: `status`, `watch`, `streams`, `generations`."""
+"""How things stand: `status`, `watch`, `streams`, `serving`, `generations`."""
 
 from typing import cast
 
 import click
 
-from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, say, show
+from daemon.cli.invocation import Invocation, example, json_option, pass_invocation, print_json, say, show
 from daemon.control.answers.status import StatusAnswer
-from daemon.control.bounds import LARGEST_ID
+from daemon.control.bounds import LARGEST_ID, MOST_HOURS
 from daemon.control.protocol import Control
 from daemon.exit_codes import ExitCode
 
@@ -77,6 +77,32 @@ def streams(invocation: Invocation, *, as_json: bool) -> None:
     from daemon.cli.render.streams import print_streams
 
     show(invocation.answer(Control.streams), print_streams, as_json=as_json)
+
+
+@click.command(short_help="Show what serves, and how long answers take.")
+@click.option(
+    "--hours",
+    type=click.IntRange(1, MOST_HOURS),
+    default=1,
+    show_default=True,
+    help="How far back answers are told of.",
+)
+@json_option
+@pass_invocation
+@example("riverkeep serving", "riverkeep serving --hours 24 --json | jq '.latency.slots[-1]'")
+def serving(invocation: Invocation, *, hours: int, as_json: bool) -> None:
+    """Show what serves since when, how long answers took over the latest hours, swaps, and what is watched in traffic.
+
+    Times are counted by the serving process beside a running daemon; without one the store tells what served when.
+    """
+    from daemon.cli.render.history import print_serving
+
+    with invocation.control(Control.serving) as control:
+        answer, latency = control.serving(), control.latency(hours=hours)
+    if as_json:
+        print_json({**answer, "latency": latency})
+    else:
+        print_serving(answer, latency)
 
 
 @click.command(short_help="Show generations and what they forgot.")

@@ -92,7 +92,10 @@ def print_aside_text(facts: AsideTextAnswer, *, now: float | None = None) -> Non
         head += [] if document["loss"] is None else [f"loss {document['loss']:.2f}"]
         head += [f"repeats {document['repetition']:.0%}"] if (document["repetition"] or 0.0) >= REPEATS else []
         console.print(Text(f"{'  '.join(head)}  {ago(moment - document['arrived_at'])} ago", "bold"))
-        print_passage(shown_text(document), whole=False)
+        if "text" in document or "messages" in document:
+            print_passage(shown_text(document), whole=False)
+        else:
+            console.print(f"{document['characters']:,} characters", style="dim")
     if facts["next"] is not None:
         console.print(f"More of them: --after {facts['next']}")
 

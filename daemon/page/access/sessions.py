@@ -73,24 +73,30 @@ class Sessions:
         self._sessions[digest_of(secret)] = PageSession(who, digest_of(self._token()), now, now)
         return secret
 
-    def find(self, secret: str) -> PageSession | None:
-        """The session of a browser that sends this; None where it is over, or there never was one."""
+    def find(self, secret: str, *, by_itself: bool = False) -> PageSession | None:
+        """The session of a browser that sends this; None where it is over, or there never was one.
+
+        Args:
+            by_itself: the browser asks without anybody doing anything, which is no use of the session.
+        """
         key, now = digest_of(secret), self._clock()
         session = self._sessions.get(key)
         if session is None:
             return None
-        is_over = now - session.began > LIFE_S or now - session.used > IDLE_S
-        if is_over or not hmac.compare_digest(session.token_digest, digest_of(self._token())):
+        if not self._lasts(session, now):
             del self._sessions[key]
             return None
-        session.used = now
+        if not by_itself:
+            session.used = now
         return session
 
     def is_alive(self, session: PageSession) -> bool:
         """Whether somebody is still signed in, without counting it as use."""
-        now = self._clock()
-        alike = hmac.compare_digest(session.token_digest, digest_of(self._token()))
-        return alike and session in self._sessions.values() and now - session.began <= LIFE_S
+        return session in self._sessions.values() and self._lasts(session, self._clock())
+
+    def _lasts(self, session: PageSession, now: float) -> bool:
+        is_over = now - session.began > LIFE_S or now - session.used > IDLE_S
+        return not is_over and hmac.compare_digest(session.token_digest, digest_of(self._token()))
 
     def end(self, secret: str) -> None:
         """Sign out; nothing where nobody is signed in by that."""

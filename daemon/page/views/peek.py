@@ -73,7 +73,7 @@ class PeekView(NamedView):
 
 def nothing_peeked(call: Mapping[str, Any], topics: Sequence[str], problem: str = "", status: int = 200) -> PeekView:
     """The form alone, with why there is no more than that."""
-    command = "" if call["topic"] is None else _command(call)
+    command = "riverkeep peek TOPIC" if call["topic"] is None else _command(call)
     return PeekView(
         asked=_asked(call), topics=tuple(topics[:TOPICS_OFFERED]), problem=problem, status=status, command=command
     )
@@ -124,7 +124,7 @@ def _command(call: Mapping[str, Any]) -> str:
     parts = ["riverkeep", "peek", shlex.quote(call["topic"])]
     parts += [] if call["number"] is None else ["--partition", str(call["number"])]
     parts += [] if call["offset"] is None else ["--offset", str(call["offset"])]
-    return " ".join([*parts, "--count", str(call["count"])])
+    return " ".join([*parts, "--count", str(call["count"]), *([] if call["text"] else ["--masked"])])
 
 
 def _row(record: PeekedLine) -> PeekedRow:

@@ -18,6 +18,7 @@ class DeadLetterRow:
         trace: the address where the record is followed.
         value, key: what was kept of it; None until somebody asks for it, or where there is none.
         cut: whether the record was longer than what was kept.
+        is_shown: whether what was kept was asked for.
     """
 
     id: int
@@ -31,6 +32,7 @@ class DeadLetterRow:
     key: str | None
     cut: bool
     headers: tuple[tuple[str, str], ...]
+    is_shown: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def dead_letter_row(letter: DeadLetterLine) -> DeadLetterRow:
         key=letter.get("key"),
         cut=letter.get("cut", False),
         headers=headers,
+        is_shown="value" in letter,
     )
 
 

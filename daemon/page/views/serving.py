@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from daemon.control.answers.canaries import CanaryLine
 from daemon.control.answers.serving import CountedByServing, LatencyAnswer, ServingAnswer, SwapLine, TimesCounted
-from daemon.control.wording import answered_words
+from daemon.control.wording import answered_words, swap_words, time_words
 from daemon.page.addresses import with_query
-from daemon.page.time_charts import TimeChart, slot_words, swap_words, time_chart, time_words
+from daemon.page.time_charts import TimeChart, slot_words, time_chart
 from gate.live.verdict import WHAT
 from serving.addresses import ANSWER_ROUTES
 

@@ -104,6 +104,7 @@ class TraceView(NamedView):
     next: str = ""
     turned: str = ""
     json: str = f"{TRACE}?format=json"
+    command: str = "riverkeep trace TOPIC PARTITION OFFSET"
 
 
 def trace_view(call: Mapping[str, Any], answer: TraceAnswer) -> TraceView:
@@ -115,6 +116,7 @@ def trace_view(call: Mapping[str, Any], answer: TraceAnswer) -> TraceView:
     """
     query = _query(call, answer)
     text, more = {"text": 1} if call["text"] else {}, {"after": answer["next"]}
+    here = {"after": call["after"]} if call["after"] else {}
     rows = tuple(_row(record, call) for record in answer["records"])
     return TraceView(
         asked=_asked(call),
@@ -123,8 +125,8 @@ def trace_view(call: Mapping[str, Any], answer: TraceAnswer) -> TraceView:
         erasures=tuple(_erasure(erasure) for erasure in answer["erasures"]),
         is_shown=call["text"],
         next=with_query(TRACE, query | text | more) if answer["next"] is not None else "",
-        turned=with_query(TRACE, query | ({} if call["text"] else {"text": 1})),
-        json=with_query(TRACE, query | text | {"format": "json"}),
+        turned=with_query(TRACE, query | here | ({} if call["text"] else {"text": 1})),
+        json=with_query(TRACE, query | here | text | {"format": "json"}),
         command=_command(call, answer),
     )
 
@@ -154,10 +156,11 @@ def _title(call: Mapping[str, Any], answer: TraceAnswer) -> str:
 
 def _command(call: Mapping[str, Any], answer: TraceAnswer) -> str:
     text = " --text" if call["text"] else ""
+    paged = f" --limit {call['limit']}" + (f" --after {call['after']}" if call["after"] else "")
     if call["topic"] is not None:
         return inline(f"riverkeep trace {shlex.quote(call['topic'])} {call['partition']} {call['offset']}{text}")
     # By the hash: shells keep what is typed.
-    return f"riverkeep trace --key-hash {answer['erasures'][0]['key_hash']}{text}"
+    return f"riverkeep trace --key-hash {answer['erasures'][0]['key_hash']}{text}{paged}"
 
 
 def _row(record: TracedRecord, call: Mapping[str, Any]) -> TraceRow:

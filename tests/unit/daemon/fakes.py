@@ -414,7 +414,7 @@ class FakeControl:
         return [{"round": 3, "samples": 5}]
 
     def aside_text(
-        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = True
+        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = False
     ) -> Any:
         """Documents 1 to 3 of any round up to 9; the second is hostile."""
         if number > 9:
@@ -423,7 +423,7 @@ class FakeControl:
         one = {"role": "aside", "source": "news", "label": None, "held_out": False, "key_hash": None, **place}
         one |= {"characters": 6, "loss": 9.5 if worst else None, "repetition": 0.8 if worst else None}
         rows: list[Any] = [
-            {"id": id_, **one, "text": f"text {id_}\x1b]0;owned\x07" if id_ == 2 else f"text {id_}"}
+            {"id": id_, **one, **({"text": f"text {id_}" + "\x1b]0;owned\x07" * (id_ == 2)} if text else {})}
             for id_ in (1, 2, 3)
         ]
         found = [row for row in rows if row["id"] > after]
@@ -471,11 +471,11 @@ class FakeControl:
         wanted = [number for number in (3, 2, 1) if before is None or number < before]
         return [self._dead_letter(number, text=text) for number in wanted[:limit]]
 
-    def dead_letter(self, number: int) -> Any:
+    def dead_letter(self, number: int, *, text: bool = False) -> Any:
         """One of them."""
         if number > 3:
             raise UnknownThing(f"The quarantine has no dead letter {number}.")
-        return self._dead_letter(number, text=True)
+        return self._dead_letter(number, text=text)
 
     def _dead_letter(self, number: int, *, text: bool) -> Any:
         place = {"topic": "news", "partition": 0, "offset": number, "arrived_at": 0.0, "published": False}

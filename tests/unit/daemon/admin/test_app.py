@@ -340,7 +340,7 @@ def test_everything_the_client_asks_arrives(remote: RemoteControl, control: Fake
     assert [one["id"] for one in typed.aside_text(3, limit=1, after=1)["documents"]] == [2]
     assert typed.aside_text(3, worst=True)["documents"][0]["loss"] == 9.5
     assert [one["id"] for one in typed.dead_letters(limit=1, before=3)] == [2]
-    assert typed.dead_letters(text=True)[0] == typed.dead_letter(3)
+    assert typed.dead_letters(text=True)[0] == typed.dead_letter(3, text=True)
     assert [one["id"] for one in typed.round_samples(4, limit=1, after=1)["samples"]] == [2]
     assert typed.find("Zoë/4711", text=True)["kept"][0]["text"] == "Zoë/4711"
     assert typed.find("user-1", limit=1, after=1)["kept"] == []

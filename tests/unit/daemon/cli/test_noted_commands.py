@@ -61,7 +61,7 @@ CHANGE_NOTHING: Final = frozenset(
             "feedback list",
         ),
         # Who looks into Kafka is noted; nothing changes by it.
-        *("peek", "streams", "memory aside", "memory find", "memory gaps", "memory next-draw", "keys list"),
+        *("peek", "serving", "streams", "memory aside", "memory find", "memory gaps", "memory next-draw", "keys list"),
         *("watch", "explain round", "trace", "config show", "config schema", "completion"),
         # They write what lies elsewhere: a settings file, a copy of a model, files to deploy by, a folder of their own.
         *("init", "export", "round export", "deploy print", "demo"),

@@ -72,14 +72,14 @@ def test_who_reads_text_is_noted_and_who_looks_without_is_not(here: World, contr
     control.dead_letters()
     control.dead_letters(text=True, limit=3)
     with pytest.raises(UnknownThing):
-        control.aside_text(1, text=False)
-    with pytest.raises(UnknownThing):
         control.aside_text(1)
+    with pytest.raises(UnknownThing):
+        control.aside_text(1, text=True)
     with pytest.raises(UnknownThing):
         control.find("zoe", text=True)
     assert [(what, detail) for what, _, detail in noted(here) if not what.endswith("_refused")] == [
         ("dead_letters", {"limit": 3, "text": True}),
-        ("aside_text", {"number": 1}),
+        ("aside_text", {"number": 1, "text": True}),
         ("find", {"key": str(KeyHash(here.store.people.key_hash("zoe"))), "text": True}),
     ]
 

@@ -272,8 +272,8 @@ def test_text_that_is_aside_can_be_read_to_decide(kept: Kept) -> None:
     kept.arrive(3, key="zoe")
     number = kept.hold()
     (group,) = kept.control.aside()
-    first: Facts = kept.control.aside_text(number, limit=30)
-    rest = kept.control.aside_text(number, limit=30, after=first["next"])
+    first: Facts = kept.control.aside_text(number, limit=30, text=True)
+    rest = kept.control.aside_text(number, limit=30, after=first["next"], text=True)
     documents = first["documents"] + rest["documents"]
     assert rest["next"] is None
     assert len(documents) == group["samples"] + group["held_out"] == 43
@@ -283,6 +283,7 @@ def test_text_that_is_aside_can_be_read_to_decide(kept: Kept) -> None:
     by_zoe = {one["key_hash"] for one in documents if one["offset"] >= 40}
     assert len(by_zoe) == 1
     assert json.dumps(first)
+    assert not any("text" in one for one in kept.control.aside_text(number)["documents"])
     with pytest.raises(UnknownThing, match="nothing aside"):
         kept.control.aside_text(number + 1)
 
@@ -295,7 +296,8 @@ def test_dead_letters_are_listed_newest_first_and_can_be_read(kept: Kept) -> Non
     assert [one["id"] for one in newest] == [3, 2, 1]
     assert not any("value" in one or "key" in one for one in newest)
     assert [one["value"] for one in kept.control.dead_letters(before=3, text=True)] == ["\\xff river", '{"body": 1}']
-    shown = kept.control.dead_letter(3)
+    assert kept.control.dead_letter(3) == newest[0]
+    shown = kept.control.dead_letter(3, text=True)
     assert (shown["value"], shown["key"], shown["cut"], shown["value_bytes"]) == ("long", "user-d", True, 5)
     with pytest.raises(UnknownThing, match="dead letter 4"):
         kept.control.dead_letter(4)

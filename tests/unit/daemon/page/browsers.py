@@ -42,7 +42,7 @@ class PageInFront:
         app = with_page(
             create_app(answering, self.registry, self.token), answering, self.registry, lambda: self.token.text, closing
         )
-        self._app = app
+        self._app, self.desk = app, app.desk
         self._scheme = scheme
 
     def browser(self) -> "Browser":

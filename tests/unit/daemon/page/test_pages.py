@@ -188,10 +188,13 @@ def test_who_reads_held_text_is_noted(ground: Ground, reader: Browser) -> None:
     line = ground.control.audit(limit=1)[0]
     assert (line["who"], line["what"], line["detail"]["number"]) == ("ada, by the page", "aside_text", 4)
     # As JSON in the same browser too; a program with the token says itself who asks.
-    reader.get("/aside/4?format=json&limit=1")
-    assert ground.control.audit(limit=1)[0]["who"] == "ada, by the page"
+    assert "text" not in reader.get("/aside/4?format=json&limit=1").json()["documents"][0]
+    assert ground.control.audit(limit=1)[0]["id"] == line["id"]
+    assert reader.get("/aside/4?format=json&limit=1&text=1").json()["documents"][0]["text"]
+    later = ground.control.audit(limit=1)[0]
+    assert (later["who"], later["id"] > line["id"]) == ("ada, by the page", True)
     headers = {"authorization": f"Bearer {TOKEN}", "x-riverkeep-by": "grace@host"}
-    assert ground.page.browser().client.get("/aside/4?limit=1", headers=headers).status_code == 200
+    assert ground.page.browser().client.get("/aside/4?limit=1&text=1", headers=headers).status_code == 200
     assert ground.control.audit(limit=1)[0]["who"] == "grace@host"
 
 

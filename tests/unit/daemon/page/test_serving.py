@@ -1,10 +1,13 @@
 """The page of serving: the process's own count, what served when, and the criteria of a watch."""
 
+import io
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from rich.console import Console
 
+from daemon.cli.render.history import print_serving
 from daemon.control.answers.serving import LatencyAnswer, SwapLine
 from daemon.control.serving_facts import counted, latency_answer
 from daemon.page.time_charts import seconds_between, time_chart
@@ -12,6 +15,7 @@ from daemon.page.views.serving import serving_view
 from daemon.processes.serving_times import ServingTimes
 from serving.metrics import ServingMetrics
 from tests.docs.json_page import mistakes
+from tests.unit.daemon.cli.render.screens import show_on
 from tests.unit.daemon.page.browsers import Browser
 from tests.unit.daemon.page.conftest import Ground
 
@@ -84,6 +88,35 @@ def test_the_page_says_what_the_operation_says(
     assert '<td class="n nowrap">72.5 ms</td><td class="n nowrap">50 ms</td><td class="n nowrap">250 ms</td>' in text
     assert "longer than is told apart" in text
     assert "&lt;b&gt;why" in text
+
+
+def test_the_command_says_what_the_operation_says(
+    ground: Ground, exposition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figure by figure, slot by slot; nothing in a reason from outside moves the cursor."""
+    written = io.StringIO()
+    show_on(Console(file=written, width=140), monkeypatch)
+    told = ground.control._serving_answer({"swap_seconds": 1.5, "failed": {7: "why\x1b[2J"}}, exposition)
+    print_serving(told, SLOTS)
+    shown = " ".join(written.getvalue().split())
+    for words in (
+        "5 requests wait, 2 are answered; 2 generations in memory; 3 swaps, 0 failed.",
+        "generation 4, first token: 4 measured, mean 72.5 ms, half within 50 ms, nine tenths within 250 ms",
+        "generation 3, first token: 1 measured, mean 500 s, half within longer than is told apart",
+        "Generation 7 cannot serve: why\\x1b[2J",
+        "01-01 00:01 20 ms 1.5 s 12 1 0",
+        f"generation {told['swaps'][0]['generation']} begins to serve",
+    ):
+        assert words in shown, words
+    print_serving(ground.control.serving(), ground.control.latency())
+    assert "Nothing was asked in that time" in written.getvalue()
+
+
+SLOTS: Any = {
+    "slots": [
+        {"at": 60.0, "measured": 12, "failed": 1, "refused": 0, "half_seconds": 0.02, "ninety_nine_seconds": 1.5},
+    ]
+}
 
 
 def check(kind: str, figure: float | None, lower: float | None, upper: float | None) -> dict[str, Any]:

@@ -36,6 +36,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_text_that_is_aside_is_shown_with_its_origin(pipe: io.StringIO) -> None:
     """Id, partition and offset, source; and how to go on where there is more."""
     print_aside_text(FakeControl().aside_text(3, limit=1), now=7_200.0)
+    assert "6 characters" in pipe.getvalue()
+    assert "text 1" not in pipe.getvalue()
+    print_aside_text(FakeControl().aside_text(3, limit=1, text=True), now=7_200.0)
     for words in ("1  news/0 at 7  source news  2 h ago", "    text 1\n", "--after 1"):
         assert words in pipe.getvalue()
 
@@ -59,10 +62,10 @@ def test_what_is_aside_says_how_to_read_it(pipe: io.StringIO) -> None:
 def test_text_cannot_command_a_terminal(screen: str, request: pytest.FixtureRequest) -> None:
     """Control characters are written as escapes, and no line of the text begins where one of ours does."""
     written: io.StringIO = request.getfixturevalue(screen)
-    page = FakeControl().aside_text(3)
+    page = FakeControl().aside_text(3, text=True)
     page["documents"][0] |= {"text": "a\n9  news/0 at 1\x1b[8m\x9b2J\u202eb", "source": "x\x1b[2J\ny", "label": "\x07"}
     print_aside_text(page, now=0.0)
-    print_dead_letter(FakeControl().dead_letter(1) | {"key": "\x1b]0;k\x07\n", "detail": "\x1bc"}, now=0.0)
+    print_dead_letter(FakeControl().dead_letter(1, text=True) | {"key": "\x1b]0;k\x07\n", "detail": "\x1bc"}, now=0.0)
     shown = written.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "").replace("\x1b[2m", "")
     assert all(character == "\n" or character >= " " for character in shown)
     assert not {"\x9b", "\u202e", "\x7f"} & set(shown)
@@ -72,7 +75,7 @@ def test_text_cannot_command_a_terminal(screen: str, request: pytest.FixtureRequ
 
 def test_long_text_is_cut_on_a_terminal_alone(pipe: io.StringIO) -> None:
     """In a pipe it is whole."""
-    page = FakeControl().aside_text(3, limit=1)
+    page = FakeControl().aside_text(3, limit=1, text=True)
     page["documents"][0]["text"] = "x" * (SHOWN_CHARACTERS + 5)
     print_aside_text(page, now=0.0)
     assert "x" * (SHOWN_CHARACTERS + 5) in pipe.getvalue()
@@ -80,11 +83,11 @@ def test_long_text_is_cut_on_a_terminal_alone(pipe: io.StringIO) -> None:
 
 def test_what_is_cut_on_a_terminal_says_so(terminal: io.StringIO) -> None:
     """And how to see the rest; one record alone is shown with all that was kept."""
-    page = FakeControl().aside_text(3, limit=1)
+    page = FakeControl().aside_text(3, limit=1, text=True)
     page["documents"][0]["text"] = "x" * (SHOWN_CHARACTERS + 5)
     print_aside_text(page, now=0.0)
     assert "5 characters more; --json shows all" in terminal.getvalue()
-    print_dead_letter(FakeControl().dead_letter(1) | {"value": "y" * 5_000}, now=0.0)
+    print_dead_letter(FakeControl().dead_letter(1, text=True) | {"value": "y" * 5_000}, now=0.0)
     assert terminal.getvalue().count("y" * 5_000) == 1
     assert "Of 9 bytes the first were kept" in terminal.getvalue()
 
@@ -108,15 +111,15 @@ def test_the_last_page_names_no_other(pipe: io.StringIO) -> None:
 
 def test_what_a_round_measured_is_shown_beside_the_text(pipe: io.StringIO) -> None:
     """Its loss, and that it repeats; nothing of what was not measured."""
-    print_aside_text(FakeControl().aside_text(3, limit=1, worst=True), now=0.0)
+    print_aside_text(FakeControl().aside_text(3, limit=1, worst=True, text=True), now=0.0)
     assert "loss 9.50  repeats 80%" in pipe.getvalue()
-    print_aside_text(FakeControl().aside_text(3, limit=1), now=0.0)
+    print_aside_text(FakeControl().aside_text(3, limit=1, text=True), now=0.0)
     assert pipe.getvalue().count("loss") == 1
 
 
 def test_a_chat_is_shown_turn_by_turn(pipe: io.StringIO) -> None:
     """With the name of who speaks."""
-    page = FakeControl().aside_text(3, limit=1)
+    page = FakeControl().aside_text(3, limit=1, text=True)
     messages = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
     page["documents"][0] |= {"text": "Where?\n\nHere.", "messages": messages}
     print_aside_text(page, now=0.0)
