@@ -19,6 +19,7 @@ Labels, sources and particulars that records brought are withheld from what thes
 """
 CHANGES: Final = (
     "request_round", "approve_round", "cancel_rounds", "pause_rounds", "resume_rounds", "rollback",
+    "promote_canary", "take_back_canary",
 )  # fmt: skip
 """None erases anything: to reject a round erases its text, and is left to people."""
 WITHHELD: Final = "text"

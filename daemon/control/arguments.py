@@ -210,6 +210,12 @@ class TargetGeneration(Arguments):
     generation: int | None = Field(None, ge=0)
 
 
+class WatchedGeneration(Arguments):
+    """The generation that is watched in traffic, so that what is decided on is the one that was looked at."""
+
+    generation: int | None = Field(None, ge=0)
+
+
 class PausedPartition(Arguments):
     """One partition as `topic/number`, or all."""
 

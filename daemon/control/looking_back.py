@@ -1,4 +1,4 @@
-"""What became of what, read off the store: rounds in sentences, records followed, what flipped. Changes nothing."""
+"""What the store says of what was: rounds in sentences, records followed, what flipped, lists. Changes nothing."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from typing_extensions import override
 
 from checkpoints.generation_store import GenerationStore
+from daemon.control.answers.audit import AuditLine
 from daemon.control.answers.comparisons import PickTally
 from daemon.control.answers.explained import ExplainedRound
+from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.flips import FlipsAnswer
 from daemon.control.answers.generation_diffs import GenerationDiff
+from daemon.control.answers.kept import AsideLine, AsideTextAnswer, DeadLetterLine, GapLine
 from daemon.control.answers.rounds import GenerationsAnswer, RoundSamplesAnswer
 from daemon.control.answers.traces import TraceAnswer
-from daemon.control.facts import comparisons, explained, flips, rounds, traces
+from daemon.control.facts import comparisons, explained, feedback, flips, kept, rounds, traces
 from daemon.control.facts.generation_diffs import generation_diff
+from daemon.control.facts.history import audit_line
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
 from daemon.naive_twin import read_naive_twin
@@ -119,3 +123,43 @@ class StoreLooks(Control):
             # Asked of `find`, which within a daemon tells too what would be called off.
             "erasures": [traces.foreseen_erasure(self.find(key, limit=1), key, self._settings) for key in keys],
         }
+
+    @override
+    def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditLine]:
+        return [audit_line(record) for record in self._store.audit.latest(limit, before)]
+
+    @override
+    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[GapLine]:
+        return [kept.gap_line(gap) for gap in self._store.quarantine.gaps(limit, before)]
+
+    @override
+    def feedback(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> FeedbackAnswer:
+        return feedback.feedback(self._store, limit=limit, before=before, text=text)
+
+    @override
+    def aside(self) -> list[AsideLine]:
+        return [kept.aside_line(group) for group in self._store.aside.groups()]
+
+    @override
+    def aside_text(
+        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = False
+    ) -> AsideTextAnswer:
+        with store_errors():
+            self._must_hold_aside(number)
+            return kept.aside_text(number, self._store.aside.text(number, limit, after, worst_first=worst), text=text)
+
+    @override
+    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[DeadLetterLine]:
+        latest = self._store.quarantine.latest(limit, before)
+        return [kept.dead_letter_line(letter, text=text) for letter in latest]
+
+    @override
+    def dead_letter(self, number: int, *, text: bool = False) -> DeadLetterLine:
+        letter = self._store.quarantine.dead_letter(number)
+        if letter is None:
+            raise UnknownThing(f"The quarantine has no dead letter {number}; it may have been replayed or dropped.")
+        return kept.dead_letter_line(letter, text=text)
+
+    def _must_hold_aside(self, number: int) -> None:
+        if all(group.round != number for group in self._store.aside.groups()):
+            raise UnknownThing(f"Round {number} has set nothing aside; `riverkeep memory aside` lists who has.")

@@ -119,6 +119,8 @@ OPERATIONS: Final = (
     _get(Control.generations, "/generations"),
     _get(Control.diff_generations, "/generations/{number}/diff/{other}", given.TwoGenerations),
     _change(Control.rollback, "/rollback", given.TargetGeneration),
+    _change(Control.promote_canary, "/canary/promote", given.WatchedGeneration),
+    _change(Control.take_back_canary, "/canary/take-back", given.WatchedGeneration),
     _get(Control.picks, "/comparisons"),
     _change(Control.compare, "/comparisons", given.WantedComparison, needs_daemon=True, status=202),
     _get(Control.comparison, "/comparisons/{number}", given.OfComparison, needs_daemon=True),

@@ -42,6 +42,7 @@ from daemon.control.answers.rounds import (
     RoundLine,
     RoundSamplesAnswer,
     ServedAgain,
+    TakenBack,
     WithdrawnRound,
 )
 from daemon.control.answers.serving import LatencyAnswer, ServingAnswer
@@ -164,7 +165,22 @@ class Control(Protocol):
         """Let rounds begin by themselves again."""
 
     def rollback(self, generation: int | None = None) -> ServedAgain:
-        """Serve an earlier generation (None: the one before)."""
+        """Serve an earlier generation (None: the one before).
+
+        While one is watched in traffic it is the one that is gone back from where none is named.
+        """
+
+    def promote_canary(self, generation: int | None = None) -> ServedAgain:
+        """Let the generation that is watched in traffic serve at once (None: whichever it is).
+
+        Raises Refused where it is not watched, or its files are damaged.
+        """
+
+    def take_back_canary(self, generation: int | None = None) -> TakenBack:
+        """End the watch of a generation in traffic (None: whichever it is): it answers no more, what serves serves on.
+
+        Raises Refused where it is not watched.
+        """
 
     def picks(self) -> list[PickTally]:
         """Which of two generations' answers people found the better, by pair; that picked from last comes first."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from daemon.control.answers.settings import SettingsAnswer
-from daemon.control.answers.status import RefusedSettings
+from daemon.control.answers.status import PartStanding, RefusedSettings, RoundStanding
 from daemon.ingestion.arrivals import ArrivedSoFar
-from daemon.lifecycle.supervised_threads import Health
+from daemon.lifecycle.supervised_threads import Health, State
 from daemon.processes.serving_process import ServingStatus
 from daemon.processes.serving_times import ServingTimes
+from daemon.rounds.current import RoundProgress
 from streams.document import Partition
 
 
@@ -77,3 +78,30 @@ class Views:
     serving_metrics: Callable[[], str] = str
     serving_times: ServingTimes | None = None
     memory_trouble: Callable[[], str] = str
+
+
+def part_standing(health: Health) -> PartStanding:
+    """How a part is; one that begins again after it broke is broken until it runs."""
+    is_again = health.state is State.STARTING and not health.begins
+    state = State.BROKEN if is_again else health.state
+    return {"ok": health.ok, "detail": health.detail or health.state.value, "state": state}
+
+
+def round_standing(progress: RoundProgress) -> RoundStanding:
+    """The round in progress."""
+    work = progress.work
+    return {
+        "number": progress.number,
+        "phase": progress.phase,
+        "step": progress.step,
+        "steps": progress.steps,
+        "gone_on_from": progress.gone_on_from,
+        "waits_for": progress.waits_for,
+        "work": None
+        if work is None
+        else {"done": work.done, "of": work.of, "unit": work.unit, "seconds_left": work.seconds_left},
+        "begun_at": progress.started_at,
+        "reason": progress.reason,
+        "fresh_samples": progress.fresh_samples,
+        "early_stop_samples": progress.early_stop_samples,
+    }

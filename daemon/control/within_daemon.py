@@ -21,6 +21,7 @@ from daemon.control.answers.rounds import (
     PausedRounds,
     ResumedRounds,
     ServedAgain,
+    TakenBack,
     WithdrawnRound,
 )
 from daemon.control.answers.serving import LatencyAnswer, ServingAnswer
@@ -29,7 +30,6 @@ from daemon.control.answers.status import (
     HealthAnswer,
     IngestStanding,
     PartStanding,
-    PhaseStanding,
     ReadinessAnswer,
     RoundStanding,
     ServingStanding,
@@ -42,13 +42,13 @@ from daemon.control.facts import explained, people
 from daemon.control.facts.status import status_without_store
 from daemon.control.serving_facts import latency_answer
 from daemon.control.streams_facts import ingest_standing, peek_answer, streams_answer
-from daemon.control.views import Views
+from daemon.control.views import Views, part_standing, round_standing
 from daemon.errors import Refused, UnknownThing
 from daemon.ingestion.peek import Peeks
-from daemon.lifecycle.supervised_threads import Health, State
+from daemon.lifecycle.supervised_threads import State
 from daemon.rounds.asks_and_schedule import Asks
 from daemon.rounds.begin_or_wait import Ask, Trigger, approval, paused_sentence
-from daemon.rounds.current import CurrentRound, PhaseWork
+from daemon.rounds.current import CurrentRound
 from daemon.settings.tree import Settings
 from daemon.span import span
 from memory.errors import StoreError
@@ -132,10 +132,7 @@ class LiveControl(ComparingControl):
 
     @override
     def readiness(self) -> ReadinessAnswer:
-        parts: dict[str, PartStanding] = {
-            health.name: {"ok": health.ok, "detail": _detail(health), "state": _state(health)}
-            for health in self._views.parts()
-        }
+        parts: dict[str, PartStanding] = {health.name: part_standing(health) for health in self._views.parts()}
         if problem := self._views.problem():
             # No part of the process, and no reason to restart it: only the readiness tells.
             parts["serving_generation"] = {"ok": False, "detail": problem, "state": State.BROKEN}
@@ -228,6 +225,21 @@ class LiveControl(ComparingControl):
         return answer
 
     @override
+    def promote_canary(self, generation: int | None = None) -> ServedAgain:
+        with self._promotion:
+            answer = super().promote_canary(generation)
+            logs.carry(generation=answer["to"])
+        self._asks.wake()
+        return answer
+
+    @override
+    def take_back_canary(self, generation: int | None = None) -> TakenBack:
+        with self._promotion:
+            answer = super().take_back_canary(generation)
+        self._asks.wake()
+        return answer
+
+    @override
     def forget(self, key: str | KeyHash) -> ErasedPerson:
         self._drain_feedback()
         forgotten, called_off, directories = self._erase(lambda: self._store.people.forget(key))
@@ -305,8 +317,8 @@ class LiveControl(ComparingControl):
             "answering": status.generation,
             "address": self._views.serving_address,
             "ok": status.generation is not None and status.healthy and not troubles,
-            "trouble": "".join(_detail(health) for health in troubles if not health.begins),
-            "starting": "".join(_detail(health) for health in troubles if health.begins),
+            "trouble": "".join(part_standing(health)["detail"] for health in troubles if not health.begins),
+            "starting": "".join(part_standing(health)["detail"] for health in troubles if health.begins),
         }
 
     @override
@@ -334,21 +346,7 @@ class LiveControl(ComparingControl):
 
     def _round_in_progress(self) -> RoundStanding | None:
         progress = self._current.progress
-        if progress is None:
-            return None
-        return {
-            "number": progress.number,
-            "phase": progress.phase,
-            "step": progress.step,
-            "steps": progress.steps,
-            "gone_on_from": progress.gone_on_from,
-            "waits_for": progress.waits_for,
-            "work": None if progress.work is None else _work(progress.work),
-            "begun_at": progress.started_at,
-            "reason": progress.reason,
-            "fresh_samples": progress.fresh_samples,
-            "early_stop_samples": progress.early_stop_samples,
-        }
+        return None if progress is None else round_standing(progress)
 
     def _next_round(self) -> str:
         """What it waits for; what the loop says while a round runs is why that one began."""
@@ -365,13 +363,9 @@ class LiveControl(ComparingControl):
     def _ingest(self) -> IngestStanding | None:
         if self._views.ingest is None:
             return None
-        parts = (health for health in self._views.parts() if health.name == "ingest")
-        broken = (_detail(health) for health in parts if _state(health) in (State.BROKEN, State.STUCK))
+        parts = (part_standing(health) for health in self._views.parts() if health.name == "ingest")
+        broken = (part["detail"] for part in parts if part["state"] in (State.BROKEN, State.STUCK))
         return ingest_standing(self._views.ingest, next(broken, ""))
-
-
-def _work(work: PhaseWork) -> PhaseStanding:
-    return {"done": work.done, "of": work.of, "unit": work.unit, "seconds_left": work.seconds_left}
 
 
 def _ask_of(*, dry_run: bool) -> Ask:
@@ -381,11 +375,3 @@ def _ask_of(*, dry_run: bool) -> Ask:
 def _list_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
     return ", ".join(names[:NAMES_LISTED]) + more
-
-
-def _detail(health: Health) -> str:
-    return health.detail or health.state.value
-
-
-def _state(health: Health) -> State:
-    return State.BROKEN if health.state is State.STARTING and not health.begins else health.state

@@ -8,17 +8,11 @@ from typing_extensions import override
 
 from checkpoints.errors import CheckpointsError
 from daemon.comparisons.choice import Choice
-from daemon.control.answers.audit import AuditLine
 from daemon.control.answers.comparisons import ComparisonAnswer
-from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.kept import (
-    AsideLine,
-    AsideTextAnswer,
     CountedAside,
-    DeadLetterLine,
     DroppedAside,
     DroppedDeadLetters,
-    GapLine,
     MemoryAnswer,
     ReleasedAside,
     ReplayedDeadLetters,
@@ -36,6 +30,7 @@ from daemon.control.answers.rounds import (
     RoundAnswer,
     RoundLine,
     ServedAgain,
+    TakenBack,
     WithdrawnRound,
 )
 from daemon.control.answers.serving import LatencyAnswer, ServingAnswer
@@ -43,8 +38,8 @@ from daemon.control.answers.settings import SettingsAnswer
 from daemon.control.answers.status import HealthAnswer, ReadinessAnswer, StatusAnswer
 from daemon.control.answers.streams import StreamsAnswer
 from daemon.control.asker import whose_word
-from daemon.control.facts import feedback, kept, next_draw, people, rounds, status
-from daemon.control.facts.history import audit_line, canary_line
+from daemon.control.facts import kept, next_draw, people, rounds, status
+from daemon.control.facts.history import canary_line
 from daemon.control.facts.labels import waiting_labels
 from daemon.control.facts.undecided import why_not_decided
 from daemon.control.looking_back import StoreLooks, store_errors
@@ -58,6 +53,7 @@ from daemon.rounds.directories import erase_directories, round_directory
 from daemon.rounds.out_of_memory import MemoryLimit, limit_by_settings
 from daemon.rounds.pointer_repair import move_pointer
 from daemon.rounds.unknown_generations import unknown_generations
+from memory.ledger.history.canaries import CanaryRecord
 from memory.ledger.states import RoundState
 from memory.samples.records import KeyHash
 
@@ -109,10 +105,6 @@ class StoreControl(StoreLooks):
     @override
     def settings(self) -> SettingsAnswer:
         raise Refused(f"{self._no_daemon()}; `riverkeep config show` tells what it would start with.")
-
-    @override
-    def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditLine]:
-        return [audit_line(record) for record in self._store.audit.latest(limit, before)]
 
     @override
     def rounds(self, *, limit: int = 50, before: int | None = None) -> list[RoundLine]:
@@ -214,6 +206,35 @@ class StoreControl(StoreLooks):
         return {"from": before, "to": now_serving}
 
     @override
+    def promote_canary(self, generation: int | None = None) -> ServedAgain:
+        watched = self._watched(generation)
+        try:
+            self._checkpoints.verify(watched.generation)
+        except CheckpointsError as error:
+            raise Refused(f"Generation {watched.generation} cannot serve: {error}") from error
+        with store_errors():
+            self._store.canaries.promote(watched.generation, by=whose_word())
+        move_pointer(self._store, self._checkpoints)
+        return {"from": watched.beside, "to": watched.generation}
+
+    @override
+    def take_back_canary(self, generation: int | None = None) -> TakenBack:
+        watched = self._watched(generation)
+        with store_errors():
+            self._store.canaries.roll_back(watched.generation, by=whose_word())
+        move_pointer(self._store, self._checkpoints)
+        return {"generation": watched.generation, "serving": watched.beside}
+
+    def _watched(self, generation: int | None) -> CanaryRecord:
+        """The generation that is watched in traffic, which is the one that is meant. Raises Refused."""
+        watched = self._store.canaries.watched()
+        if watched is None or generation not in (None, watched.generation):
+            whose = "No generation" if generation is None else f"Generation {generation}"
+            is_not = "is watched" if generation is None else "is not watched (any more)"
+            raise Refused(f"{whose} {is_not} in traffic, so nothing was decided; `riverkeep status` tells what serves.")
+        return watched
+
+    @override
     def compare(
         self,
         prompt: str,
@@ -262,26 +283,6 @@ class StoreControl(StoreLooks):
         return people.found_person(person, similar, key_hash, text=text, limit=limit)
 
     @override
-    def gaps(self, *, limit: int = 50, before: int | None = None) -> list[GapLine]:
-        return [kept.gap_line(gap) for gap in self._store.quarantine.gaps(limit, before)]
-
-    @override
-    def feedback(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> FeedbackAnswer:
-        return feedback.feedback(self._store, limit=limit, before=before, text=text)
-
-    @override
-    def aside(self) -> list[AsideLine]:
-        return [kept.aside_line(group) for group in self._store.aside.groups()]
-
-    @override
-    def aside_text(
-        self, number: int, *, limit: int = 50, after: int = 0, worst: bool = False, text: bool = False
-    ) -> AsideTextAnswer:
-        with store_errors():
-            self._must_hold_aside(number)
-            return kept.aside_text(number, self._store.aside.text(number, limit, after, worst_first=worst), text=text)
-
-    @override
     def release_aside(self, number: int, *, ids: Sequence[int] = ()) -> ReleasedAside:
         with store_errors():
             self._must_hold_aside(number)
@@ -325,18 +326,6 @@ class StoreControl(StoreLooks):
         }
 
     @override
-    def dead_letters(self, *, limit: int = 50, before: int | None = None, text: bool = False) -> list[DeadLetterLine]:
-        latest = self._store.quarantine.latest(limit, before)
-        return [kept.dead_letter_line(letter, text=text) for letter in latest]
-
-    @override
-    def dead_letter(self, number: int, *, text: bool = False) -> DeadLetterLine:
-        letter = self._store.quarantine.dead_letter(number)
-        if letter is None:
-            raise UnknownThing(f"The quarantine has no dead letter {number}; it may have been replayed or dropped.")
-        return kept.dead_letter_line(letter, text=text)
-
-    @override
     def replay_dead_letters(self, *, ids: Sequence[int] = ()) -> ReplayedDeadLetters:
         replayed = replay_dead_letters.replay(self._store, self._settings, ids=frozenset(ids), now=self._clock())
         return {**replayed, "need_restart": []}
@@ -370,10 +359,6 @@ class StoreControl(StoreLooks):
         decided = self._store.rounds.read(number)
         if decided.state not in (RoundState.WAITING, unless):
             raise Refused(why_not_decided(decided, self._store.rounds.waiting()))
-
-    def _must_hold_aside(self, number: int) -> None:
-        if all(group.round != number for group in self._store.aside.groups()):
-            raise UnknownThing(f"Round {number} has set nothing aside; `riverkeep memory aside` lists who has.")
 
     def _erase_directories(self, numbers: Sequence[int]) -> dict[int, str]:
         """Remove these rounds' directories, which hold text; says which there were."""

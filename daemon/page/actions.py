@@ -49,6 +49,7 @@ class Action:
         is_grave: whether it cannot be taken back.
         inputs: what a person may add there.
         of_a_person: whether a form names one by key, which may be long.
+        meant: the generation that is meant where none is named, so that what is agreed to is what is done.
     """
 
     operation: str
@@ -61,6 +62,7 @@ class Action:
     is_grave: bool = False
     inputs: tuple[Input, ...] = ()
     of_a_person: bool = False
+    meant: Callable[[Control], int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ def carry_out(action: Action, control: Control, call: Call) -> str:
 
 def confirmation(action: Action, control: Control, fields: Mapping[str, str], problem: str = "") -> Confirmation:
     """What is asked before it is done. Raises what is wrong with the arguments, and what the control raises."""
+    if action.meant is not None and not fields.get("generation") and (number := action.meant(control)) is not None:
+        fields = {**fields, "generation": str(number)}
     call = call_of(action, fields)
     try:
         sentences = action.explain(control, call)
@@ -233,13 +237,35 @@ ACTIONS: Final[Mapping[str, Action]] = MappingProxyType(
             ),
             Action(
                 "rollback",
-                "Serve generation {generation} again?",
-                "Go back",
+                "Serve generation {generation}?",
+                "Serve it",
                 explanations.of_a_rollback,
                 lambda answer: f"Generation {answer['to']} serves; before it did {answer['from']}.",
                 "/generations",
                 "riverkeep rollback {generation}",
                 is_grave=True,
+                meant=explanations.one_before,
+            ),
+            Action(
+                "promote_canary",
+                "Let generation {generation} serve?",
+                "Let it serve",
+                explanations.of_a_promotion,
+                lambda answer: f"Generation {answer['to']} serves; before it did {answer['from']}.",
+                "/generations",
+                "riverkeep canary promote {generation}",
+                meant=explanations.watched_one,
+            ),
+            Action(
+                "take_back_canary",
+                "Take generation {generation} back?",
+                "Take it back",
+                explanations.of_taking_back,
+                lambda answer: f"Generation {answer['generation']} is taken back; {answer['serving']} answers all.",
+                "/generations",
+                "riverkeep canary take-back {generation}",
+                is_grave=True,
+                meant=explanations.watched_one,
             ),
             Action(
                 "replay_dead_letters",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from daemon.control.answers.canaries import CanaryStanding
 from daemon.control.answers.people import ErasedPerson
 from daemon.control.protocol import Control
 from daemon.errors import UnknownThing
@@ -12,6 +13,7 @@ from memory.samples.records import KeyHash
 
 NAMED: Final = 12
 """Documents that a sentence names."""
+WAITED: Final = "Rounds, which wait while one is watched, begin again."
 Call = Mapping[str, Any]
 """The arguments of an operation, by name."""
 
@@ -116,17 +118,67 @@ def _aside_of(control: Control, number: int) -> int:
     raise UnknownThing(f"Round {number} has set nothing aside.")
 
 
+def one_before(control: Control) -> int | None:
+    """The generation that a rollback goes to which names none: what serves beside a canary, else its parent."""
+    if (canary := control.status()["canary"]) is not None:
+        return canary["beside"]
+    answer = control.generations()
+    return next((line["parent"] for line in answer["generations"] if line["number"] == answer["serving"]), None)
+
+
+def watched_one(control: Control) -> int | None:
+    """The generation that is watched in traffic."""
+    canary = control.status()["canary"]
+    return None if canary is None else canary["generation"]
+
+
+def _watched(control: Control, call: Call) -> CanaryStanding:
+    """The watch of the generation that is named. Raises UnknownThing where it is not watched."""
+    canary, number = control.status()["canary"], call["generation"]
+    if canary is None or number not in (None, canary["generation"]):
+        raise UnknownThing(f"{'No generation is' if number is None else f'Generation {number} is not'} watched now.")
+    return canary
+
+
+def of_a_promotion(control: Control, call: Call) -> list[str]:
+    """The generation that is watched in traffic, which is to serve. Raises UnknownThing where it is not."""
+    canary = _watched(control, call)
+    number, beside = canary["generation"], canary["beside"]
+    return [
+        f"Generation {number} answers all requests at once, in place of generation {beside}.",
+        "Its files are verified first. Requests under way end with the one that began them.",
+        f"Its watch ends, whatever of it is not proven yet: {canary['detail'].rstrip('.')}.",
+        f"Generation {beside} stays accepted: one can go back to it. {WAITED}",
+    ]
+
+
+def of_taking_back(control: Control, call: Call) -> list[str]:
+    """The generation that is watched in traffic, which is to answer no more. Raises UnknownThing where it is not."""
+    canary = _watched(control, call)
+    number, beside = canary["generation"], canary["beside"]
+    return [
+        f"Generation {number} answers no requests any more; generation {beside}, which serves, answers all.",
+        f"Generation {number} is flagged as rolled back: nothing goes to it by itself. {WAITED}",
+    ]
+
+
 def of_a_rollback(control: Control, call: Call) -> list[str]:
     """An earlier generation that serves again. Raises UnknownThing."""
-    answer, progress = control.generations(), control.status()["round"]
-    serving, target = answer["serving"], call["generation"]
+    answer, facts, target = control.generations(), control.status(), call["generation"]
+    serving, canary, progress = answer["serving"], facts["canary"], facts["round"]
     lines = {line["number"]: line for line in answer["generations"]}
     if target is None or target not in lines:
         raise UnknownThing(f"There is no generation {'' if target is None else target}".strip() + " to go back to.")
+    if canary is not None and target == canary["generation"]:
+        return of_a_promotion(control, call)
+    if canary is not None and target == serving:
+        return of_taking_back(control, {"generation": canary["generation"]})
     sentences = [
         f"Generation {target} serves at once, in place of generation {serving}; its files are verified first.",
         f"Generation {serving} is not promoted again by itself. Requests under way end with the one that began them.",
     ]
+    if canary is not None:
+        sentences.append(f"Generation {canary['generation']}, which is watched in traffic, is taken back as well.")
     scored = {(row["generation"], row["slice"]): row["mean_nll"] for row in answer["scores"]}
     both = [name for name in answer["slices"] if (serving, name) in scored and (target, name) in scored]
     if both and serving is not None:

@@ -33,6 +33,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "compare cancel": "cancel_comparison",
     "compare picks": "picks",
     "rollback": "rollback",
+    "canary promote": "promote_canary",
+    "canary take-back": "take_back_canary",
     "streams": "streams",
     "serving": "serving",
     "peek": "peek",

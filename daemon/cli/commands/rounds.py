@@ -1,4 +1,4 @@
-"""Rounds and what comes of them: `round`, `rollback`."""
+"""Rounds: `round`."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -26,12 +26,10 @@ from daemon.cli.old_spellings import refusal, verb_of_round
 from daemon.control.answers.rounds import (
     AskedRound,
     CancelledRounds,
-    GenerationsAnswer,
     PausedRounds,
     RejectedRound,
     ResumedRounds,
     RoundAnswer,
-    ServedAgain,
     WithdrawnRound,
 )
 from daemon.control.bounds import LARGEST_ID, LONGEST_REASON, MOST_FLIPS, MOST_ROWS
@@ -316,42 +314,3 @@ def _say_what_goes_on(control: Control, take_back: Callable[[], WithdrawnRound] 
         say("The request is taken back.")
     elif (current := control.status()["round"]) is not None:
         say(f"Round {current['number']} goes on; `riverkeep round cancel` calls it off.")
-
-
-def _confirm(answer: GenerationsAnswer, generation: int | None) -> int | None:
-    """Ask whether to go back, from which generation to which; returns the one that was agreed to."""
-    serving = answer["serving"]
-    watched = [line["number"] for line in answer["generations"] if line.get("state") == "canary"]
-    if watched and generation in (None, serving):
-        confirm(f"Go back from generation {watched[0]}, which is watched in traffic, to {serving}?", yes=False)
-        return serving
-    parents = {line["number"]: line["parent"] for line in answer["generations"]}
-    target = parents.get(serving) if generation is None and serving is not None else generation
-    if serving is not None and target is not None:
-        confirm(f"Go back from generation {serving} to generation {target}?", yes=False)
-    # Where there is none to go back to, the answer says so.
-    return target
-
-
-@click.command(short_help="Serve an earlier generation.")
-@click.argument("generation", type=click.IntRange(0), required=False)
-@yes_option
-@json_option
-@pass_invocation
-@example("riverkeep rollback", "riverkeep rollback 3 --yes")
-def rollback(invocation: Invocation, generation: int | None, *, yes: bool, as_json: bool) -> None:
-    """Serve an earlier GENERATION (none named: the parent of the serving one).
-
-    The one rolled back from is not promoted again by itself. While a generation is watched in traffic, it is the one
-    that is gone back from where none is named, and to name it lets it serve at once.
-    """
-    with invocation.control(Control.rollback) as control:
-        # The number that was agreed to goes along: while the person thought, another generation may have been accepted.
-        target = generation if yes else _confirm(control.generations(), generation)
-        served = control.rollback(target)
-    show(served, _say_served, as_json=as_json)
-
-
-def _say_served(served: ServedAgain) -> None:
-    click.echo(f"Generation {served['to']} serves; before it did {served['from']}.")
-    say("Replicas that follow the checkpoint store swap by themselves.")

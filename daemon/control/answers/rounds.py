@@ -314,4 +314,11 @@ class GenerationsAnswer(TypedDict):
 
 
 ServedAgain = TypedDict("ServedAgain", {"from": int, "to": int})
-"""A rollback: the generation that served, and the one that serves now."""
+"""The generation that served, and the one that serves now."""
+
+
+class TakenBack(TypedDict):
+    """That a generation is watched in traffic no more, and which one serves on."""
+
+    generation: int
+    serving: int

@@ -47,7 +47,8 @@ class GenerationRow:
     Attributes:
         x: where its dot lies.
         branches: the lines of its row.
-        may_serve: whether one could go back to it: its files are there, and it does not serve.
+        may_serve: whether one could go back to it: its files are there, and it neither serves nor is watched.
+        is_watched: whether it is watched in traffic, and a person may decide on it.
     """
 
     number: int
@@ -63,6 +64,7 @@ class GenerationRow:
     x: float
     branches: tuple[Branch, ...]
     may_serve: bool
+    is_watched: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ def _row(line: GenerationLine, serving: int | None, x: float, branches: tuple[Br
         lies_on=line["lies_on"],
         x=x,
         branches=branches,
-        may_serve=not serves and line["state"] in ("accepted", "canary", "rolled_back"),
+        may_serve=not serves and line["state"] in ("accepted", "rolled_back"),
+        is_watched=line["state"] == "canary",
     )
 
 

@@ -332,6 +332,16 @@ class FakeControl:
         self.calls.append(("rollback", generation))
         return {"from": 2, "to": 1 if generation is None else generation}
 
+    def promote_canary(self, generation: int | None = None) -> Any:
+        """Notes it."""
+        self.calls.append(("promote_canary", generation))
+        return {"from": 2, "to": 3}
+
+    def take_back_canary(self, generation: int | None = None) -> Any:
+        """Notes it."""
+        self.calls.append(("take_back_canary", generation))
+        return {"generation": 3, "serving": 2}
+
     def picks(self) -> list[Any]:
         """One pair, of which two people found the second better."""
         return [self._tally()]

@@ -390,6 +390,8 @@ def test_the_config_can_be_named(home: Path, control: FakeControl, tmp_path: Pat
         (["round", "cancel"], ("cancel_rounds", None)),
         (["rollback", "--yes"], ("rollback", None)),
         (["rollback", "0", "--yes"], ("rollback", 0)),
+        (["canary", "promote", "--yes"], ("promote_canary", None)),
+        (["canary", "take-back", "3", "--yes"], ("take_back_canary", 3)),
         (["compare", "pick", "7", "left"], ("pick_answer", 7, "left")),
         (["compare", "cancel", "7"], ("cancel_comparison", 7)),
         (["memory", "dead-letters", "resume", "news/2"], ("resume", "news/2")),

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from daemon.control.operations import OPERATIONS
+from daemon.exit_codes import ExitCode
 from memory.settings import MemorySettings
 from memory.store import Store
 from tests.command_line import riverkeep
@@ -32,6 +33,8 @@ NOTED: Final = {
     "compare pick": ("7 left", "pick_answer", "no daemon"),
     "compare cancel": ("7", "cancel_comparison", "no daemon"),
     "rollback": ("--yes", "rollback", ""),
+    "canary promote": ("--yes", "promote_canary", "no canary"),
+    "canary take-back": ("--yes", "take_back_canary", "no canary"),
     "memory release": ("6", "release_aside", ""),
     "memory drop": ("8 --yes", "drop_aside", ""),
     "memory dead-letters replay": ("1", "replay_dead_letters", ""),
@@ -124,6 +127,10 @@ def test_each_leaves_a_line_before_a_daemon_runs_too(home: Path) -> None:
         if without == "no daemon":
             assert done.returncode != 0
             assert not new, command
+            continue
+        if without == "no canary":
+            assert done.returncode == ExitCode.REFUSED
+            assert [line["what"] for line in new] == [what, f"{what}_refused"]
             continue
         assert done.returncode == 0, done.stderr
         assert [line["what"] for line in new] == [what], command

@@ -106,10 +106,9 @@ def test_an_open_page_alone_keeps_no_session(ground: Ground, monkeypatch: pytest
     """What its script asks for, and its events, are no sign of a person; to open a page is one."""
     page = PageInFront(ground.control, ground.here.store)
     browser, sessions = page.browser().signed_in(), page.desk.sessions
-    now = [0.0]
-    monkeypatch.setattr(sessions, "_clock", lambda: sessions_began + now[0])
     (session,) = sessions._sessions.values()
-    sessions_began = session.used
+    began, now = session.used, [0.0]
+    monkeypatch.setattr(sessions, "_clock", lambda: began + now[0])
     for _ in range(4):
         now[0] += IDLE_S / 4
         assert browser.get("/", **{BY_ITSELF: "1"}).status_code == 200
