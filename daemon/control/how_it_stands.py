@@ -42,6 +42,8 @@ DOES: Final = {
 
 ELSEWHERE: Final = frozenset({"memory", "serving", "ingest", "rounds"})
 """Parts of which a light of their own tells."""
+OF_THEMSELVES: Final = frozenset({Pause.DEAD_LETTER_FLOOD, Pause.SCHEMA_REGISTRY_AWAY})
+"""Why a partition pauses though the others are read."""
 HELD_UP: Final = frozenset({"full", "pause", "disk"})
 """What a person should know before all else, though nothing waits for their word: something does not go on."""
 OUTCOMES: Final = {"waiting": "waits", "released": "approved", "dropped": "rejected"}
@@ -321,6 +323,9 @@ def _of_reading(ingest: IngestStanding) -> Iterator[PersonNeeded]:
         by_itself = Pause.MEMORY_FULL in ingest["paused"].values()
         kind = "full" if by_itself else "stream"
         yield PersonNeeded(kind, f"Reading is paused: {_sentence(ingest['reason'])}", waits=not by_itself)
+    elif still := [name for name, why in ingest["paused"].items() if why not in OF_THEMSELVES]:
+        # The reason goes a moment before the partitions are read on.
+        yield PersonNeeded("full", f"Reading is paused: {', '.join(still)}.", waits=False)
     unread = ingest.get("unread", [])
     for sentence in unread:
         yield PersonNeeded("unread", _sentence(sentence[:1].upper() + sentence[1:]))
