@@ -195,6 +195,53 @@ def knowledge(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LearnedText:
+    """What one generation learned of the text that it was trained on last; losses in nats per token.
+
+    Attributes:
+        generation: its number.
+        round: that made it.
+        before: loss of its parent on the slices that it learned; None where that is not known.
+        after: its own, the mean of R[j,j] over the slices j that it learned.
+        plasticity: mean of R[j,j] over all slices that were learned up to it.
+    """
+
+    generation: int
+    round: int
+    before: float | None
+    after: float
+    plasticity: float
+
+
+def learned_by_generation(
+    rows: Iterable[ScoreRow], generations: Iterable[Generation], serving: int, most: int
+) -> list[LearnedText]:
+    """The diagonal of R along the line that led to the serving generation: the latest `most` generations, oldest first.
+
+    Those without a score on what they learned are left out.
+    """
+    accepted = lineage(generations, serving)
+    if not accepted:
+        return []
+    matrix = score_matrix(rows, accepted)
+    found = []
+    for row, generation in list(enumerate(accepted))[1:][-most:]:
+        learned = [column for column, at in enumerate(matrix.learned_at) if at == row]
+        after = _mean_of(matrix.scores[row][column] for column in learned)
+        mean = forgetting.plasticity(matrix, row)
+        if generation.round is None or after is None or mean is None:
+            continue
+        before = _mean_of(matrix.scores[row - 1][column] for column in learned)
+        found.append(LearnedText(generation.number, generation.round, before, after, mean))
+    return found
+
+
+def _mean_of(losses: Iterable[float]) -> float | None:
+    known = [loss for loss in losses if not math.isnan(loss)]
+    return sum(known) / len(known) if known else None
+
+
 def is_merged(slice_name: str, generations: Sequence[Generation]) -> bool:
     """Whether a slice's text was learned by more than one of these generations."""
     if slice_name == ANCHOR:

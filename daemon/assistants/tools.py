@@ -10,8 +10,8 @@ from daemon.control.reading import check_arguments
 from daemon.errors import BadRequest
 
 FACTS: Final = (
-    "status", "rounds", "round", "explain_round", "generations", "diff_generations", "serving", "latency", "memory",
-    "next_draw", "streams", "gaps", "trace", "audit",
+    "status", "rounds", "round", "explain_round", "generations", "generation", "diff_generations", "serving", "latency",
+    "memory", "next_draw", "streams", "gaps", "trace", "audit",
 )  # fmt: skip
 """None tells what documents say: whoever writes to a topic could speak to an assistant that reads it.
 

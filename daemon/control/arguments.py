@@ -166,6 +166,14 @@ class PauseReason(Arguments):
     reason: str = Field("", max_length=LONGEST_REASON)
 
 
+class OfGeneration(Arguments):
+    """The generation that the path names."""
+
+    thing: ClassVar[str] = "generation"
+
+    number: Position
+
+
 class TwoGenerations(Arguments):
     """Two generations to be compared."""
 

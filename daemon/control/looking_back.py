@@ -12,12 +12,12 @@ from daemon.control.answers.comparisons import PickTally
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.flips import FlipsAnswer
-from daemon.control.answers.generation_diffs import GenerationDiff
+from daemon.control.answers.generation_diffs import GenerationAnswer, GenerationDiff
 from daemon.control.answers.kept import AsideLine, AsideTextAnswer, DeadLetterLine, GapLine
 from daemon.control.answers.rounds import GenerationsAnswer, RoundSamplesAnswer
 from daemon.control.answers.traces import TraceAnswer
 from daemon.control.facts import comparisons, explained, feedback, flips, kept, rounds, traces
-from daemon.control.facts.generation_diffs import generation_diff
+from daemon.control.facts.generation_diffs import generation_answer, generation_diff
 from daemon.control.facts.history import audit_line
 from daemon.control.protocol import Control
 from daemon.errors import Refused, UnknownThing
@@ -78,6 +78,11 @@ class StoreLooks(Control):
             round_ = self._store.rounds.read(number)
         directory = round_directory(self._settings.rounds_dir, number)
         return flips.flips(self._store, round_, directory, limit=limit, text=text)
+
+    @override
+    def generation(self, number: int) -> GenerationAnswer:
+        with store_errors():
+            return generation_answer(self._store, self._checkpoints, self.generations(), number)
 
     @override
     def diff_generations(self, number: int, other: int) -> GenerationDiff:

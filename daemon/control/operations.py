@@ -117,6 +117,7 @@ OPERATIONS: Final = (
     _change(Control.pause_rounds, "/rounds/pause", given.PauseReason),
     _change(Control.resume_rounds, "/rounds/resume"),
     _get(Control.generations, "/generations"),
+    _get(Control.generation, "/generations/{number}", given.OfGeneration),
     _get(Control.diff_generations, "/generations/{number}/diff/{other}", given.TwoGenerations),
     _change(Control.rollback, "/rollback", given.TargetGeneration),
     _change(Control.promote_canary, "/canary/promote", given.WatchedGeneration),

@@ -14,7 +14,7 @@ from daemon.control.answers.comparisons import ComparisonAnswer, PickTally
 from daemon.control.answers.explained import ExplainedRound
 from daemon.control.answers.feedback import FeedbackAnswer
 from daemon.control.answers.flips import FlipsAnswer
-from daemon.control.answers.generation_diffs import GenerationDiff
+from daemon.control.answers.generation_diffs import GenerationAnswer, GenerationDiff
 from daemon.control.answers.kept import (
     AsideLine,
     AsideTextAnswer,
@@ -96,6 +96,9 @@ class Control(Protocol):
 
     def generations(self) -> GenerationsAnswer:
         """The generations, which of them serves, and R."""
+
+    def generation(self, number: int) -> GenerationAnswer:
+        """One generation: where it came from, what it learned on the way, what came of it. Raises UnknownThing."""
 
     def diff_generations(self, number: int, other: int) -> GenerationDiff:
         """Generation `number` beside `other`: the line between them, the text learned on it, recipes and scores.

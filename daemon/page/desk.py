@@ -84,8 +84,9 @@ class Desk:
                 Route("/static/{name}", self.static.answer, methods=["GET"]),
                 Route(LIVE, self.watch, methods=["GET"]),
                 Route(BY_KEY, self.trace_by_key, methods=["GET", "POST"]),
-                *(Route(page.path, self._endpoint(page), methods=["GET"]) for page in PAGES),
+                # Before the pages: a generation's own page has a number there.
                 Route("/generations/diff", self.diff, methods=["GET"]),
+                *(Route(page.path, self._endpoint(page), methods=["GET"]) for page in PAGES),
                 Route(BEGIN, compared.begin, methods=["POST"]),
                 Route(PICK, compared.pick, methods=["POST"]),
                 Route(CANCEL, compared.cancel, methods=["POST"]),

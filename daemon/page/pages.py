@@ -15,6 +15,7 @@ from daemon.control.arguments import (
     NewestFirst,
     OfComparison,
     OfDeadLetter,
+    OfGeneration,
     OfRound,
     TwoGenerations,
 )
@@ -25,6 +26,7 @@ from daemon.page.page_lines import PageAsked, PageLine, as_command
 from daemon.page.views.audit import audit_view
 from daemon.page.views.comparisons import compare_form, comparison_view
 from daemon.page.views.flips import flips_view
+from daemon.page.views.generation import generation_view
 from daemon.page.views.generation_diffs import diff_view
 from daemon.page.views.generations import generations_view
 from daemon.page.views.knowledge import knowledge_view
@@ -280,6 +282,18 @@ PAGES: Final = (
         operation="generations",
         command="riverkeep generations",
         is_live=True,
+    ),
+    PageLine(
+        "/generations/{number}",
+        "/generations",
+        "generation.html",
+        "Generation {number}",
+        lambda asked: generation_view(
+            asked.control.generation(asked.call["number"]), asked.status["serving"]["generation"]
+        ),
+        OfGeneration,
+        operation="generation",
+        command="riverkeep generations --show {number}",
     ),
     PageLine(
         "/generations/{number}/diff/{other}",

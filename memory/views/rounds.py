@@ -17,6 +17,8 @@ from memory.ledger import (
     standing,
     too_large,
 )
+from memory.ledger.history import attempts
+from memory.ledger.history.attempts import Attempt
 from memory.ledger.history.canaries import CanaryPlan
 from memory.ledger.judging_again import JudgeableOn
 from memory.ledger.pause import RoundsPause
@@ -314,6 +316,10 @@ class Rounds:
     def listed(self, limit: int = 100, offset: int = 0) -> list[Round]:
         """The ledger of rounds, newest first."""
         return self._file.read(rounds.list_rounds, limit, offset)
+
+    def attempts(self, limit: int) -> list[Attempt]:
+        """The latest rounds in few words, newest first."""
+        return self._file.read(attempts.attempts, limit)
 
     def latest(self) -> Iterator[Round]:
         """The latest rounds, newest first; one at a time, as reports are long and the first mostly says it all."""

@@ -21,9 +21,16 @@ from tests.unproven import CHROMIUM, program
 WAITS = 11
 """The round of the story that waits."""
 TRACED = "/trace?topic=news&partition=0&offset=3"
+
+
+def of(path: str) -> str:
+    """The number that a page is opened with."""
+    return "7" if path.startswith("/generations") else str(WAITS)
+
+
 ADDRESSES = sorted(
     {
-        *(page.path.replace("{number}/diff/{other}", "3/diff/7").replace("{number}", str(WAITS)) for page in PAGES),
+        *(page.path.replace("{number}/diff/{other}", "3/diff/7").replace("{number}", of(page.path)) for page in PAGES),
         "/rounds/4/flips",
         "/rounds/8/flips?text=1",
         TRACED,

@@ -71,7 +71,8 @@ MORE: Final[Mapping[str, str]] = {
     "memory aside": "with a round's number and `--text` or `--masked` [AsideTextAnswer](#asidetextanswer)",
     "memory dead-letters": "with `--show` one of them",
     "trace": "by `--key` too",
-    "generations": "with `--diff` a [GenerationDiff](#generationdiff)",
+    "generations": "with `--show` a [GenerationAnswer](#generationanswer), with `--diff` a "
+    "[GenerationDiff](#generationdiff)",
 }
 INTRODUCTION: Final = """# What `--json` prints
 

@@ -109,15 +109,24 @@ def serving(invocation: Invocation, *, hours: int, as_json: bool) -> None:
 @click.option(
     "--diff", type=click.IntRange(0, LARGEST_ID), nargs=2, metavar="A B", help="Generation A beside B instead."
 )
+@click.option("--show", "number", type=click.IntRange(0, LARGEST_ID), metavar="N", help="Generation N in full instead.")
 @json_option
 @pass_invocation
-@example("riverkeep generations", "riverkeep generations --diff 3 5")
-def generations(invocation: Invocation, *, diff: tuple[int, int] | None, as_json: bool) -> None:
+@example("riverkeep generations", "riverkeep generations --show 5", "riverkeep generations --diff 3 5")
+def generations(invocation: Invocation, *, diff: tuple[int, int] | None, number: int | None, as_json: bool) -> None:
     """Show the generations, which one serves, and R: each one's loss on each slice of held-out text.
 
     A cell is warm where a generation does worse than the best before it (it forgot), cool where better. With --diff the
-    line between two generations, the text that was learned on it, and what differs in recipe and scores.
+    line between two generations, the text that was learned on it, and what differs in recipe and scores. With --show
+    one generation: the line that led to it and the ranges of offsets that it learned, round by round.
     """
+    if diff is not None and number is not None:
+        raise click.UsageError("--diff and --show say different things: one of the two.")
+    if number is not None:
+        from daemon.cli.render.generation_diffs import print_generation
+
+        show(invocation.answer(Control.generation, number), print_generation, as_json=as_json)
+        return
     if diff is not None:
         from daemon.cli.render.generation_diffs import print_diff
 

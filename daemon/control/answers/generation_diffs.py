@@ -1,8 +1,8 @@
-"""Two generations beside each other: the line between them, the text that was learned on it, recipes, scores."""
+"""One generation, and two beside each other: the line between them, what was learned on it, recipes, scores."""
 
 from typing import Any, TypedDict
 
-from daemon.control.answers.rounds import GenerationLine, SampleSource
+from daemon.control.answers.rounds import GenerationLine, RoundAttempt, SampleSource
 
 
 class ComparedGeneration(GenerationLine):
@@ -58,6 +58,24 @@ class LineageText(TypedDict):
     replayed: int
     offsets: dict[str, list[list[int]]]
     erased: int
+
+
+class GenerationAnswer(ComparedGeneration):
+    """One generation: where it came from, what it learned, what came of it.
+
+    Attributes:
+        lineage: the generations that led to it, the base first.
+        children: generations that came of it.
+        attempts: of the latest rounds those that began from it, newest first, also those that made no generation.
+        recipe: of the round that made it; empty of the base, and of one too long ago.
+        learned: on the way from the base to it, the latest step first.
+    """
+
+    lineage: list[int]
+    children: list[int]
+    attempts: list[RoundAttempt]
+    recipe: dict[str, Any]
+    learned: LineageText
 
 
 class RecipeDifference(TypedDict):

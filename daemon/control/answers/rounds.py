@@ -269,6 +269,8 @@ class JudgedRound(TypedDict):
         learned: how much better than its parent on the newest text; None where that was not compared.
         lower, upper: limits of `forgotten`.
         bound: that `forgotten` had to keep.
+        learned_lower, learned_upper: limits of `learned`.
+        learned_bound: the least that the gate asked for.
     """
 
     round: int
@@ -279,6 +281,44 @@ class JudgedRound(TypedDict):
     upper: float | None
     bound: float | None
     learned: float | None
+    learned_lower: float | None
+    learned_upper: float | None
+    learned_bound: float | None
+
+
+class RoundAttempt(TypedDict):
+    """What a round began from, and what came of it.
+
+    Attributes:
+        parent: the generation that it began from.
+        generation: that it made; None where it made none.
+        begun_at, ended_at: unix seconds; None while it goes on.
+        offsets: of the text that was new to it, by partition: the first and the last.
+    """
+
+    round: int
+    state: str
+    parent: int
+    generation: int | None
+    begun_at: float
+    ended_at: float | None
+    offsets: dict[str, list[int]]
+
+
+class LearnedLine(TypedDict):
+    """What one generation learned of the text that it was trained on, in nats per token (of a classifier per document).
+
+    Attributes:
+        before: its parent's loss on the slices that it learned; None where that is not known.
+        after: its own on them: the mean of R[j,j] over the slices j that it learned.
+        plasticity: mean of R[j,j] over all slices that were learned up to it.
+    """
+
+    generation: int
+    round: int
+    before: float | None
+    after: float
+    plasticity: float
 
 
 class TwinRound(TypedDict):
@@ -298,6 +338,8 @@ class GenerationsAnswer(TypedDict):
     Attributes:
         knowledge: of what serves.
         judged: the latest rounds that were judged, oldest first.
+        learned: of the latest generations that led to what serves, oldest first.
+        attempts: the latest rounds, newest first, also those that made no generation.
         twin: of a naive twin, where one follows these rounds, as the demo's does; oldest first.
         slices: names of those that `scores` are of, in order.
         skills: what generations answer rightly, by generation and skill.
@@ -306,6 +348,8 @@ class GenerationsAnswer(TypedDict):
     serving: int | None
     knowledge: KnowledgeStanding
     judged: list[JudgedRound]
+    learned: list[LearnedLine]
+    attempts: list[RoundAttempt]
     twin: list[TwinRound]
     generations: list[GenerationLine]
     slices: list[str]

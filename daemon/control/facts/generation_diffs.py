@@ -1,4 +1,4 @@
-"""Two generations beside each other, off the ledger and the checkpoint store."""
+"""One generation, and two beside each other, off the ledger and the checkpoint store."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from checkpoints.errors import CheckpointsError
 from checkpoints.generation_store import GenerationStore
 from daemon.control.answers.generation_diffs import (
     ComparedGeneration,
+    GenerationAnswer,
     GenerationDiff,
     LineageStep,
     LineageText,
@@ -57,6 +58,30 @@ def generation_diff(
         "recipe_alike": sum(recipes[1].get(name, ...) == value for name, value in recipes[0].items()),
         "scores": scores,
         "notes": _notes(common, scores, recipes, (first, second)),
+    }
+
+
+def generation_answer(
+    store: Store, checkpoints: GenerationStore, answer: GenerationsAnswer, number: int
+) -> GenerationAnswer:
+    """One generation.
+
+    Args: as of `generation_diff`.
+
+    Raises:
+        UnknownGeneration: there is none of such a number, or it is too long ago.
+    """
+    looks = _Looks(store, checkpoints, answer)
+    line = looks.line(number)
+    # The latest first.
+    led_here = lineage(looks.parents, number)
+    return {
+        **looks.compared(line),
+        "lineage": led_here,
+        "children": [each["number"] for each in answer["generations"] if each["parent"] == number],
+        "attempts": [attempt for attempt in answer["attempts"] if attempt["parent"] == number],
+        "recipe": looks.recipe(line),
+        "learned": looks.text(led_here),
     }
 
 

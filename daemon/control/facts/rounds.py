@@ -11,18 +11,20 @@ from daemon.control.answers.rounds import (
     GenerationLine,
     GenerationsAnswer,
     RoundAnswer,
+    RoundAttempt,
     RoundLine,
     RoundSamplesAnswer,
     ScoreLine,
     SkillLine,
 )
 from daemon.control.facts.history import canary_line
-from daemon.control.facts.knowledge import ROUNDS_JUDGED, judged_rounds, knowledge_standing
+from daemon.control.facts.knowledge import ROUNDS_JUDGED, judged_rounds, knowledge_standing, learned_lines
 from daemon.control.facts.records import place
 from daemon.rounds.event import outcome_of
 from gate.ledger_reading import read_ledger
 from gate.scores import way_of
 from gate.skills.known_skills import comparable
+from memory.ledger.history.attempts import Attempt
 from memory.ledger.history.canaries import CanaryRecord
 from memory.ledger.records import Generation, Round, ScoreRow, TrainedSample
 from memory.ledger.skills.skill_scores import SkillRow
@@ -134,6 +136,8 @@ def round_samples(
 
 
 # Thousands of lines and scores, which pages and people ask for again and again and a round changes now and then.
+ATTEMPTS: Final = 200
+"""Latest rounds of which it is told what they began from."""
 _remembered: Final[WeakKeyDictionary[Store, tuple[object, GenerationsAnswer]]] = WeakKeyDictionary()
 _lock: Final = threading.Lock()
 
@@ -161,7 +165,7 @@ def generations(store: Store, grounds: Mapping[int, int], twin: Mapping[int, flo
 def _generations(
     store: Store, saw_erased: Mapping[int, bool], grounds: Mapping[int, int], twin: Mapping[int, float]
 ) -> GenerationsAnswer:
-    skills = store.generations.skill_scores()
+    reading, skills = read_ledger(store), store.generations.skill_scores()
     alike = comparable(skills, -1 if (serving := store.generations.serving()) is None else serving)
     matrix = sorted(store.generations.score_matrix(), key=lambda entry: (entry.generation, in_order(entry.slice)))
     of_generation: defaultdict[int, list[ScoreRow]] = defaultdict(list)
@@ -171,8 +175,10 @@ def _generations(
     lengths = {number: None if way is None else way.sequence_length for number, way in ways.items()}
     return {
         "serving": serving,
-        "knowledge": knowledge_standing(read_ledger(store).knowledge),
+        "knowledge": knowledge_standing(reading.knowledge),
         "judged": judged_rounds(store.rounds.listed(limit=ROUNDS_JUDGED)),
+        "learned": learned_lines(reading),
+        "attempts": [attempt_line(attempt) for attempt in store.rounds.attempts(ATTEMPTS)],
         "twin": [{"round": number, "forgotten": forgotten} for number, forgotten in sorted(twin.items())],
         "generations": [
             generation_line(generation, saw_erased, lengths, grounds) for generation in store.generations.listed()
@@ -180,6 +186,19 @@ def _generations(
         "slices": sorted({entry.slice for entry in matrix}, key=in_order),
         "scores": [_score_line(entry) for entry in matrix],
         "skills": [_skill_line(row, is_comparable=row in alike) for row in skills],
+    }
+
+
+def attempt_line(attempt: Attempt) -> RoundAttempt:
+    """What a round began from, and what came of it."""
+    return {
+        "round": attempt.number,
+        "state": attempt.state.value,
+        "parent": attempt.parent,
+        "generation": attempt.generation,
+        "begun_at": attempt.begun_at,
+        "ended_at": attempt.ended_at,
+        "offsets": {partition_name(partition): list(ends) for partition, ends in attempt.offsets.items()},
     }
 
 

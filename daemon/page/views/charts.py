@@ -43,7 +43,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Figures over rounds.
+    """Figures over rounds or generations.
 
     Attributes:
         line: through the marks that were accepted, as SVG takes it.
@@ -69,9 +69,9 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One round's figure, to be drawn."""
+    """The figure of one round or generation, to be drawn."""
 
-    round: int
+    number: int
     value: float
     lower: float | None
     upper: float | None
@@ -80,22 +80,25 @@ class Figure:
     is_kept: bool
 
 
-def chart(figures: Sequence[Figure], beside: Mapping[int, float] = MappingProxyType({})) -> Chart | None:
-    """Figures of rounds, oldest first; None where there are none.
+def chart(
+    figures: Sequence[Figure], beside: Mapping[int, float] = MappingProxyType({}), *, with_zero: bool = True
+) -> Chart | None:
+    """Figures of rounds or generations, oldest first; None where there are none.
 
     Args:
         figures: to be drawn.
-        beside: of another, by round; of rounds without a figure nothing is drawn.
+        beside: of another, by number; where there is no figure nothing is drawn.
+        with_zero: whether nothing, against which changes are read, lies on the scale too.
     """
     if not figures:
         return None
     known = [
         value
         for each in figures
-        for value in (each.value, each.lower, each.upper, each.bound, beside.get(each.round))
+        for value in (each.value, each.lower, each.upper, each.bound, beside.get(each.number))
         if value is not None and math.isfinite(value)
-    ]
-    ticks = ticks_between(min([0.0, *known]), max([0.0, *known]))
+    ] + [0.0] * with_zero
+    ticks = ticks_between(min(known), max(known))
     least, most = ticks[0], ticks[-1]
 
     def y(value: float) -> float:
@@ -118,16 +121,16 @@ def chart(figures: Sequence[Figure], beside: Mapping[int, float] = MappingProxyT
         for place, each in enumerate(figures)
     )
     bounds = [(x(place), y(each.bound)) for place, each in enumerate(figures) if each.bound is not None]
-    others = [(x(place), y(beside[each.round])) for place, each in enumerate(figures) if each.round in beside]
+    others = [(x(place), y(beside[each.number])) for place, each in enumerate(figures) if each.number in beside]
     every = max(1, math.ceil(len(figures) / 12))
     return Chart(
         marks=marks,
         line=_path([(mark.x, mark.y) for mark in marks if mark.is_kept]),
         bound=_path(bounds if len(bounds) != 1 else [(LEFT, bounds[0][1]), (WIDTH - RIGHT, bounds[0][1])]),
         beside=_path(others),
-        zero=y(0.0),
+        zero=y(0.0 if with_zero else least),
         y_ticks=tuple(Tick(y(value), _label(value)) for value in ticks),
-        x_ticks=tuple(Tick(x(place), str(each.round)) for place, each in enumerate(figures) if place % every == 0),
+        x_ticks=tuple(Tick(x(place), str(each.number)) for place, each in enumerate(figures) if place % every == 0),
     )
 
 

@@ -103,10 +103,10 @@ class DiffView:
 def diff_view(answer: GenerationDiff) -> DiffView:
     """Two generations."""
     first, second = answer["first"], answer["second"]
-    learned = [_learned(first["number"], answer["of_first"]), _learned(second["number"], answer["of_second"])]
+    learned = [learned_view(first["number"], answer["of_first"]), learned_view(second["number"], answer["of_second"])]
     return DiffView(
-        first=_side(first),
-        second=_side(second),
+        first=side_view(first),
+        second=side_view(second),
         common=answer["common"],
         learned=tuple(each for each in learned if each.steps),
         recipe=tuple((row["name"], _told(row["first"]), _told(row["second"])) for row in answer["recipe"]),
@@ -121,7 +121,8 @@ def _by_answers(scores: Sequence[ScoreDifference]) -> bool:
     return any(row[side] is not None for row in scores for side in ("accuracy_first", "accuracy_second"))
 
 
-def _side(line: ComparedGeneration) -> Side:
+def side_view(line: ComparedGeneration) -> Side:
+    """One of two generations, or one alone."""
     return Side(
         number=line["number"],
         words="serves" if line["serves"] else WORDS.get(line["state"], line["state"]),
@@ -135,7 +136,8 @@ def _side(line: ComparedGeneration) -> Side:
     )
 
 
-def _learned(number: int, text: LineageText) -> Learned:
+def learned_view(number: int, text: LineageText) -> Learned:
+    """What was learned on a line that leads to a generation."""
     return Learned(
         number=number,
         steps=tuple(map(_step, text["steps"])),

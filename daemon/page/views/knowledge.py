@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
-from daemon.control.answers.rounds import GenerationsAnswer, JudgedRound, MeasureStanding
+from daemon.control.answers.rounds import GenerationsAnswer, JudgedRound, LearnedLine, MeasureStanding
 from daemon.control.score_cells import Cell, cells, scored_apart
 from daemon.page.views.charts import Chart, Figure, chart
 from memory.ledger.records import lineage
@@ -78,6 +78,7 @@ class KnowledgeView:
     """What is known.
 
     Attributes:
+        diagonal: what generations learned of their own text, by round.
         twin: what a naive twin forgot, by round; empty where none follows.
         left_out_rows, left_out_columns: of R, that are not shown.
         apart: what cannot be compared, in sentences.
@@ -87,7 +88,9 @@ class KnowledgeView:
     measures: tuple[NamedMeasure, ...]
     forgotten: Chart | None
     learned: Chart | None
+    plasticity: Chart | None
     judged: tuple[JudgedRound, ...]
+    diagonal: Mapping[int, LearnedLine]
     twin: Mapping[int, float]
     columns: tuple[HeatColumn, ...]
     rows: tuple[HeatRow, ...]
@@ -113,7 +116,9 @@ def knowledge_view(answer: GenerationsAnswer) -> KnowledgeView:
         measures=_measures(answer),
         forgotten=chart([_forgotten(each) for each in answer["judged"] if each["forgotten"] is not None], twin),
         learned=chart([_learned(each) for each in answer["judged"] if each["learned"] is not None]),
+        plasticity=_plasticity(answer),
         judged=tuple(answer["judged"]),
+        diagonal={line["round"]: line for line in answer["learned"]},
         twin=twin,
         columns=tuple(_column(name, matrix, serving) for name in names),
         rows=rows,
@@ -175,7 +180,22 @@ def _forgotten(judged: JudgedRound) -> Figure:
 def _learned(judged: JudgedRound) -> Figure:
     assert judged["learned"] is not None
     words = f"Round {judged['round']}: {judged['learned']:+.3f} nats gained on its newest text, {_came_to(judged)}"
-    return Figure(judged["round"], judged["learned"], None, None, None, words, _is_kept(judged))
+    limits = judged["learned_lower"], judged["learned_upper"], judged["learned_bound"]
+    return Figure(judged["round"], judged["learned"], *limits, words, _is_kept(judged))
+
+
+def _plasticity(answer: GenerationsAnswer) -> Chart | None:
+    """R[j,j] generation by generation, beside its mean so far and the most that the gate let through."""
+    least_gain = {each["round"]: each["learned_bound"] for each in answer["judged"]}
+    figures = []
+    for line in answer["learned"]:
+        before, gain = line["before"], least_gain.get(line["round"])
+        asked = None if before is None or gain is None else before - gain
+        was = "" if before is None else f", its parent {before:.3f}"
+        words = f"Generation {line['generation']}: {line['after']:.3f} on what it learned{was}"
+        figures.append(Figure(line["generation"], line["after"], None, None, asked, words, is_kept=True))
+    means = {line["generation"]: line["plasticity"] for line in answer["learned"]}
+    return chart(figures, means, with_zero=False)
 
 
 def _is_kept(judged: JudgedRound) -> bool:
@@ -198,7 +218,9 @@ def _measures(answer: GenerationsAnswer) -> tuple[NamedMeasure, ...]:
         NamedMeasure(
             "Forward transfer", known["forward_transfer"], None, None, "what was known of text before it was trained on"
         ),
-        NamedMeasure("Plasticity", known["plasticity"], None, None, "loss on new text once it was learned"),
+        NamedMeasure(
+            "Plasticity", known["plasticity"], None, None, "mean of R[j,j]: loss on new text once it was learned"
+        ),
     )
 
 

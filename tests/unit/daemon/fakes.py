@@ -188,6 +188,21 @@ class FakeControl:
         numbers = [{"number": number, "parent": number - 1 if number else None} for number in range(3)]
         return {"serving": 2, "generations": numbers, "slices": [], "scores": []}
 
+    def generation(self, number: int) -> Any:
+        """Of any up to 2, as beside the base."""
+        compared = self.diff_generations(0, number)
+        attempt = {
+            "round": 8,
+            "state": "refused",
+            "parent": number,
+            "generation": None,
+            "begun_at": 0.0,
+            "ended_at": 1.0,
+        }
+        led_here = {"lineage": [*dict.fromkeys((0, number))], "children": [], "recipe": {"kl": 1.0}}
+        attempts = [attempt | {"offsets": {"[b]\x1b[2J/0": [13, 40]}}]
+        return compared["second"] | led_here | {"attempts": attempts, "learned": compared["of_second"]}
+
     def diff_generations(self, number: int, other: int) -> Any:
         """Of any up to 2: one hostile partition, one setting, one slice."""
         if max(number, other) > 2:

@@ -55,6 +55,23 @@ def test_measures_follow_the_definitions() -> None:
     assert known.forward_transfer == pytest.approx(((4.0 - 4.0) + (5.0 - 4.0)) / 2)
 
 
+def test_what_each_generation_learned_is_the_diagonal() -> None:
+    """R[j,j] and what its parent scored there; the mean so far is plasticity; what has no such score is left out."""
+    found = knowledge.learned_by_generation(MATRIX, LEDGER, 2, 10)
+    assert [(each.generation, each.round, each.before, each.after) for each in found] == [
+        (1, 1, 4.0, 3.0),
+        (2, 4, 4.0, 3.0),
+    ]
+    for each in found:
+        known = knowledge.knowledge(MATRIX, LEDGER, serving=each.generation, documents=SCORED)
+        assert each.plasticity == pytest.approx(known.plasticity)
+    assert [each.generation for each in knowledge.learned_by_generation(MATRIX, LEDGER, 2, 1)] == [2]
+    unscored = [entry for entry in MATRIX if (entry.generation, entry.slice) != (1, "wiki@1-1")]
+    (only,) = knowledge.learned_by_generation(unscored, LEDGER, 2, 10)
+    assert (only.generation, only.plasticity) == (2, 3.0)
+    assert knowledge.learned_by_generation(MATRIX, LEDGER, -1, 10) == []
+
+
 def test_a_rolled_back_generation_is_not_in_the_lineage() -> None:
     """After a rollback the measures are those of what serves."""
     assert [each.number for each in knowledge.lineage(LEDGER, 1)] == [0, 1]

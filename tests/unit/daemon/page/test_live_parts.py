@@ -110,10 +110,10 @@ def test_an_open_page_alone_keeps_no_session(ground: Ground, monkeypatch: pytest
     began, now = session.used, [0.0]
     monkeypatch.setattr(sessions, "_clock", lambda: began + now[0])
     for _ in range(4):
-        now[0] += IDLE_S / 4
+        now[0] += IDLE_S / 5
         assert browser.get("/", **{BY_ITSELF: "1"}).status_code == 200
         assert sessions.is_alive(session)
-    now[0] += 1
+    now[0] += IDLE_S / 4
     assert not sessions.is_alive(session)
     assert browser.get("/", **{BY_ITSELF: "1"}).status_code == 303
     assert browser.get(LIVE).status_code == 401

@@ -1,6 +1,7 @@
 """What pages show, and what can be done on them."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -18,7 +19,10 @@ from tests.unit.daemon.page.browsers import TOKEN, Browser
 from tests.unit.daemon.page.conftest import Ground
 
 ADDRESSES = sorted(
-    {page.path.replace("{number}", "2" if "{other}" in page.path else "4").replace("{other}", "1") for page in PAGES}
+    {
+        page.path.replace("{number}", "2" if page.path.startswith("/generations") else "4").replace("{other}", "1")
+        for page in PAGES
+    }
 )
 
 
@@ -152,6 +156,50 @@ def test_what_flipped_is_masked_until_asked_for_and_asking_is_noted(ground: Grou
     assert reader.get("/rounds/99/flips").status_code == 404
     sent = reader.client.get("/rounds/2/flips?format=json&limit=3", headers={"accept": "text/html"}).json()
     assert sent == ground.control.flips(2, limit=3)
+
+
+def test_a_generation_says_what_it_learned_and_what_came_of_it(ground: Ground, reader: Browser) -> None:
+    """Offsets round by round, the line that led to it, rounds that began from it; as the operation has it."""
+    answer, text = ground.control.generation(1), unescape(reader.get("/generations/1").text)
+    assert (answer["lineage"], answer["children"]) == ([0, 1], [2])
+    assert [(each["round"], each["state"], each["generation"]) for each in answer["attempts"]] == [
+        (3, "accepted", 2),
+        (2, "refused", None),
+    ]
+    (step,) = answer["learned"]["steps"]
+    (name, (first, last)), *_ = ground.control.round(1)["offsets"].items()
+    assert step["offsets"][name] == [first, last]
+    assert f"{name}</bdi></dt><dd>offsets {first:,} to {last:,}" in text
+    assert '<dt>Came of</dt><dd><a href="/generations/0">0</a></dd>' in text
+    assert '<a href="/rounds/2">2</a></th><td><span class="dot care"' in text
+    assert answer["recipe"] == dict(ground.here.store.rounds.read(1).recipe) | {"parent_share": 0.0}
+    assert "<dt>kl</dt>" in text
+    sent = reader.client.get("/generations/1?format=json", headers={"accept": "text/html"}).json()
+    assert sent == answer
+    assert reader.get("/generations/99").status_code == 404
+    assert "it is the base" in reader.get("/generations/0").text
+
+
+def test_rounds_that_made_no_generation_stand_in_the_tree(ground: Ground, reader: Browser) -> None:
+    """At the generation that they began from, with the text that was new to them; each generation with its own."""
+    page = unescape(reader.get("/generations").text)
+    rows = re.findall(r'<tr[^>]* id="(generation|round)-([0-9]+)"[^>]*>(.*?)</tr>', page, re.DOTALL)
+    assert [(kind, int(number)) for kind, number, _ in rows] == [
+        ("round", 4),
+        ("generation", 2),
+        ("round", 2),
+        ("generation", 1),
+        ("generation", 0),
+    ]
+    for kind, number, row in rows:
+        if (kind, number) == ("generation", "0"):
+            continue
+        round_ = ground.control.round(int(number) if kind == "round" else {1: 1, 2: 3}[int(number)])
+        if kind == "round":
+            assert f'href="#generation-{round_["parent"]}"' in row
+            assert round_["state"] in row
+        for name, (first, last) in round_["offsets"].items():
+            assert f"<bdi>{name}</bdi>: {first:,} to {last:,}" in row
 
 
 def test_two_generations_stand_beside_each_other(ground: Ground, reader: Browser) -> None:

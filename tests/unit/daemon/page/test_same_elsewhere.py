@@ -33,6 +33,7 @@ SHOWN: Final = {
     "/rounds/2/flips?limit=3&text=1": "riverkeep round flips 2 --text --limit 3",
     "/knowledge": "riverkeep generations",
     "/generations": "riverkeep generations",
+    "/generations/2": "riverkeep generations --show 2",
     "/generations/1/diff/2": "riverkeep generations --diff 1 2",
     "/comparisons": "riverkeep compare picks",
     f"/comparisons/{COMPARED}": f"riverkeep compare show {COMPARED}",

@@ -135,6 +135,38 @@ def test_a_naive_twin_is_drawn_beside_what_was_forgotten(ground: Ground) -> None
     assert beside.twin == {first: 0.0, last: 7.5}
 
 
+def test_what_was_learned_is_drawn_with_interval_and_bound(ground: Ground) -> None:
+    """Gains with the least that the gate asked for; R[j,j] by generation beside plasticity, which ends at it."""
+    answer = ground.control.generations()
+    view = knowledge_view(answer)
+    assert view.learned is not None
+    checks = [
+        next(check for check in ground.control.round(number)["verdict"]["checks"] if check["name"] == "learned")
+        for number in (1, 2, 3)
+    ]
+    assert [(each["learned"], each["learned_lower"], each["learned_upper"]) for each in answer["judged"]] == [
+        (-check["figure"], -check["upper"], -check["lower"]) for check in checks
+    ]
+    assert all(mark.low is not None and mark.high is not None for mark in view.learned.marks)
+    assert view.learned.bound
+    losses: dict[tuple[int | None, str], float] = {
+        (row["generation"], row["slice"]): row["mean_nll"] for row in answer["scores"]
+    }
+    made = {line["round"]: line for line in answer["generations"] if line["round"] is not None}
+    assert [line["generation"] for line in answer["learned"]] == [made[number]["number"] for number in sorted(made)]
+    for line in answer["learned"]:
+        newest = next(name for name in answer["slices"] if name.endswith(f"-{line['round']}"))
+        assert line["after"] == pytest.approx(losses[line["generation"], newest])
+        assert line["before"] == pytest.approx(losses[made[line["round"]]["parent"], newest])
+    assert answer["learned"][-1]["plasticity"] == answer["knowledge"]["plasticity"]
+    assert view.plasticity is not None
+    assert [mark.words.partition(":")[0] for mark in view.plasticity.marks] == ["Generation 1", "Generation 2"]
+    assert view.plasticity.bound
+    assert view.plasticity.beside
+    # Losses lie far from nothing, which is on no scale of theirs.
+    assert view.plasticity.zero == view.plasticity.bottom
+
+
 def test_refusals_are_told_apart_in_the_log() -> None:
     """And what is empty in a line is left out."""
     line = {"id": 3, "at": 0.0, "who": "ada", "what": "rollback_refused", "detail": {"generation": 4, "key": None}}

@@ -6,7 +6,7 @@ import pytest
 
 from daemon.cli.render.explained import print_explained
 from daemon.cli.render.flips import print_flips
-from daemon.cli.render.generation_diffs import print_diff
+from daemon.cli.render.generation_diffs import print_diff, print_generation
 from daemon.cli.render.kept import print_next_draw
 from daemon.cli.render.screen import Screen
 from daemon.cli.render.streams import print_peek, print_streams
@@ -73,6 +73,22 @@ def test_two_generations_are_put_beside_each_other(screen: io.StringIO) -> None:
         "A note [b].",
     ):
         assert words in shown
+    assert "\x1b" not in shown
+
+
+def test_a_generation_is_told_with_what_it_learned(screen: io.StringIO) -> None:
+    """The line that led to it, ranges of offsets, rounds that began from it and made none."""
+    print_generation(FakeControl().generation(2))
+    shown = screen.getvalue()
+    for words in (
+        "Generation 2: accepted, of round 7",
+        "It came of 0.",
+        "Generation 2 has learned, in 1 rounds: 5 new samples",
+        "[b]\\x1b[2J/0: offsets 0 to 9, 12",
+        "refused",
+        "[b]\\x1b[2J/0: 13 to 40",
+    ):
+        assert words in shown, words
     assert "\x1b" not in shown
 
 
