@@ -26,8 +26,7 @@ from daemon.page.page_lines import PageAsked, PageLine, as_command
 from daemon.page.views.audit import audit_view
 from daemon.page.views.comparisons import compare_form, comparison_view
 from daemon.page.views.flips import flips_view
-from daemon.page.views.generation import generation_view
-from daemon.page.views.generation_diffs import diff_view
+from daemon.page.views.generation_diffs import diff_view, generation_view
 from daemon.page.views.generations import generations_view
 from daemon.page.views.knowledge import knowledge_view
 from daemon.page.views.memory import memory_view

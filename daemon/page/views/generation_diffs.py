@@ -1,18 +1,26 @@
-"""Two generations beside each other."""
+"""One generation, and two beside each other: where they came from, which text they learned, what came of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from daemon.control.answers.generation_diffs import (
     ComparedGeneration,
+    GenerationAnswer,
     GenerationDiff,
     LineageStep,
     LineageText,
     ScoreDifference,
 )
+from daemon.control.answers.rounds import RoundAttempt
+from daemon.control.how_it_stands import Level
 from daemon.control.wording import span_words
 from daemon.page.views.generations import ERASED, WORDS
 from daemon.page.views.round import PARTS
+from daemon.page.views.rounds import LEVELS
+
+LATEST_SHOWN: Final = 20
+"""Of generations that led to it, and of rounds that began from it: the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +111,10 @@ class DiffView:
 def diff_view(answer: GenerationDiff) -> DiffView:
     """Two generations."""
     first, second = answer["first"], answer["second"]
-    learned = [learned_view(first["number"], answer["of_first"]), learned_view(second["number"], answer["of_second"])]
+    learned = [_learned(first["number"], answer["of_first"]), _learned(second["number"], answer["of_second"])]
     return DiffView(
-        first=side_view(first),
-        second=side_view(second),
+        first=_side(first),
+        second=_side(second),
         common=answer["common"],
         learned=tuple(each for each in learned if each.steps),
         recipe=tuple((row["name"], _told(row["first"]), _told(row["second"])) for row in answer["recipe"]),
@@ -121,8 +129,7 @@ def _by_answers(scores: Sequence[ScoreDifference]) -> bool:
     return any(row[side] is not None for row in scores for side in ("accuracy_first", "accuracy_second"))
 
 
-def side_view(line: ComparedGeneration) -> Side:
-    """One of two generations, or one alone."""
+def _side(line: ComparedGeneration) -> Side:
     return Side(
         number=line["number"],
         words="serves" if line["serves"] else WORDS.get(line["state"], line["state"]),
@@ -136,8 +143,7 @@ def side_view(line: ComparedGeneration) -> Side:
     )
 
 
-def learned_view(number: int, text: LineageText) -> Learned:
-    """What was learned on a line that leads to a generation."""
+def _learned(number: int, text: LineageText) -> Learned:
     return Learned(
         number=number,
         steps=tuple(map(_step, text["steps"])),
@@ -171,3 +177,72 @@ def _step(step: LineageStep) -> LineStep:
 
 def _told(value: object) -> str:
     return "none" if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """A round that began from it.
+
+    Attributes:
+        words: what came of it.
+        offsets: of the text that was new to it: partition, and its range in words.
+    """
+
+    round: int
+    level: Level
+    words: str
+    begun_at: float
+    offsets: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationView:
+    """A generation.
+
+    Attributes:
+        compare: the serving generation, to be put beside it; None where it is that, or none serves.
+        lineage: generations that led to it, the latest first; `lineage_left_out` earlier ones are not shown.
+        children: generations that came of it.
+        learned: since the base.
+    """
+
+    side: Side
+    compare: int | None
+    lineage: tuple[int, ...]
+    lineage_left_out: int
+    children: tuple[int, ...]
+    learned: Learned
+    attempts: tuple[AttemptRow, ...]
+    recipe: tuple[tuple[str, str], ...]
+
+
+def generation_view(answer: GenerationAnswer, serving: int | None) -> GenerationView:
+    """A generation, of the answer and of what serves."""
+    before = [number for number in answer["lineage"][::-1] if number != answer["number"]]
+    return GenerationView(
+        side=_side(answer),
+        compare=None if serving == answer["number"] else serving,
+        lineage=tuple(before[:LATEST_SHOWN]),
+        lineage_left_out=max(0, len(before) - LATEST_SHOWN),
+        children=tuple(answer["children"]),
+        learned=_learned(answer["number"], answer["learned"]),
+        attempts=tuple(map(_attempt, answer["attempts"][:LATEST_SHOWN])),
+        recipe=tuple((name, "none" if value is None else str(value)) for name, value in answer["recipe"].items()),
+    )
+
+
+def _attempt(attempt: RoundAttempt) -> AttemptRow:
+    made = attempt["generation"]
+    state = attempt["state"].replace("_", " ")
+    return AttemptRow(
+        attempt["round"],
+        LEVELS.get(attempt["state"], Level.IDLE),
+        state if made is None else f"{state}: generation {made}",
+        attempt["begun_at"],
+        offset_words(attempt["offsets"]),
+    )
+
+
+def offset_words(offsets: dict[str, list[int]]) -> tuple[tuple[str, str], ...]:
+    """By partition the range of offsets, in words."""
+    return tuple((name, span_words([ends])) for name, ends in offsets.items())

@@ -97,12 +97,14 @@ def test_a_person_is_sent_by_hash_too() -> None:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Kept:
-    """A store with a round that waits, a person, a dead letter and a gap or none."""
+    """A store with a round that waits, one that was accepted, a person, a dead letter and a gap or none."""
     kept = Kept(tmp_path)
     kept.base()
     kept.arrive(40)
     kept.arrive(3, key="zoe")
     kept.hold()
+    kept.arrive(40)
+    kept.accept()
     kept.die(b"{")
     return kept
 

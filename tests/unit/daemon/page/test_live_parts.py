@@ -88,7 +88,12 @@ def test_every_live_page_becomes_what_it_would_be_anew(tmp_path: Path, monkeypat
         here.feed(seed=4)
         here.run("implausible")
         watch = {"generation": 2, "beside": 1, "mode": "canary", "share": 0.1, "since": 1.0, "ended_at": None}
-        watch |= {"outcome": "watched", "ended_by": "", "verdict": {"sentence": "it goes on", "checks": []}}
+        watch |= {
+            "outcome": "watched",
+            "ended_by": "",
+            "answered_to": None,
+            "verdict": {"sentence": "it goes on", "checks": []},
+        }
         serving = control.serving() | {"canary": watch}
         monkeypatch.setattr(type(control), "serving", lambda _: serving)
         after = drawn(browser, paths)
