@@ -47,11 +47,10 @@ HELD_SHOWN: Final = 10
 
 def _now(asked: PageAsked) -> object:
     try:
-        rounds = asked.control.rounds(limit=LATEST)
+        return now_view(asked.status, asked.control.rounds(limit=LATEST))
     except StoreError:
         # When the database cannot be read people look here first: the status answers without, and says so.
-        rounds = []
-    return now_view(asked.status, rounds)
+        return now_view(asked.status, None)
 
 
 def _rounds(asked: PageAsked) -> object:

@@ -74,6 +74,7 @@ class NowView:
         next_round: what it waits for, a clause; empty where that is not known.
         forgetting: of what serves, in words.
         since: when the daemon began, unix seconds; None where none runs.
+        is_ledger_read: whether the latest rounds are known at all.
         may_ask: whether a round can be asked for.
     """
 
@@ -85,6 +86,7 @@ class NowView:
     forgetting: str
     feedback: str
     latest: tuple[RoundRow, ...]
+    is_ledger_read: bool
     version: str
     state_dir: str
     since: float | None
@@ -93,8 +95,8 @@ class NowView:
     is_paused: bool
 
 
-def now_view(facts: StatusAnswer, rounds: Sequence[RoundLine]) -> NowView:
-    """The first page, of the status and the latest rounds."""
+def now_view(facts: StatusAnswer, rounds: Sequence[RoundLine] | None) -> NowView:
+    """The first page, of the status and the latest rounds; None: these cannot be read."""
     stands, progress, said = how_it_stands(facts), facts["round"], facts["feedback"]
     return NowView(
         stands=stands,
@@ -107,7 +109,8 @@ def now_view(facts: StatusAnswer, rounds: Sequence[RoundLine]) -> NowView:
         ),
         forgetting=forgetting_words(facts["forgetting"]),
         feedback="" if said is None else f"{said['accepted']:,} accepted, {said['rejected']:,} rejected",
-        latest=tuple(map(round_row, rounds)),
+        latest=tuple(map(round_row, rounds or ())),
+        is_ledger_read=rounds is not None,
         version=facts["version"],
         state_dir=facts["state_dir"],
         since=facts["started_at"],

@@ -417,6 +417,6 @@ def test_the_first_page_is_there_when_the_database_is_not(ground: Ground, monkey
     monkeypatch.setattr(type(ground.control), "rounds", away)
     first, others = browser.get("/"), browser.get("/rounds")
     assert first.status_code == 200
-    assert "None yet." in first.text
+    assert "They cannot be read now." in first.text
     assert others.status_code == 503
     assert "the disk is gone" in others.text

@@ -217,6 +217,20 @@ def test_status_shows_what_is_wrong(screen: io.StringIO) -> None:
     assert "✓ rounds  ✓ other (nwes cannot be read)" in screen.getvalue()
 
 
+def test_status_shows_what_begins_and_what_is_not_read(screen: io.StringIO) -> None:
+    """To load a model is no trouble; a topic that is missing beside others is told where reading is."""
+    facts = FakeControl().status()
+    loads = {"serving": {"ok": False, "detail": "it loads", "state": "starting"}}
+    serving = facts["serving"] | {"ok": False, "answering": None, "starting": "the serving process loads"}
+    status.print_status(facts | {"serving": serving, "parts": loads}, now=NOW)
+    ingest = facts["ingest"] | {"unread": ["nwes cannot be read: there is no such topic"]}
+    status.print_status(facts | {"ingest": ingest}, now=NOW)
+    shown = " ".join(screen.getvalue().split())
+    assert "generation 2 at http://127.0.0.1:1; starting: the serving process loads" in shown
+    assert "… serving (it loads)" in shown
+    assert "0 records behind; nwes cannot be read: there is no such topic" in shown
+
+
 def test_status_shows_settings_that_a_reload_refused(screen: io.StringIO) -> None:
     """Which mistakes, where they are, and what is in force meanwhile."""
     mistake = {"key": "gate.x", "place": "riverkeep.toml line 3", "problem": "No setting has this name."}
