@@ -187,7 +187,7 @@ class ServingProcess:
             )
 
     def _watch(self, process: "subprocess.Popen[bytes]", part: Part) -> None:
-        heard: float | None = None
+        began, heard = self._clock(), None
         while not part.stop.is_set():
             part.beat()
             if has_ended(process):
@@ -197,7 +197,7 @@ class ServingProcess:
                 heard = self._clock()
                 self._pass_on(process)
             self._status = ServingStatus(process.pid, (facts or {}).get("generation"), facts or {})
-            self._judge(part, heard)
+            self._judge(part, heard, began)
             part.stop.wait(ASK_EVERY_SECONDS)
 
     def _hint(self, heard: float | None) -> str:
@@ -220,9 +220,14 @@ class ServingProcess:
         process.send_signal(signal.SIGHUP)
         log.info("serving_told_to_reload", pid=process.pid)
 
-    def _judge(self, part: Part, heard: float | None) -> None:
+    def _judge(self, part: Part, heard: float | None, began: float) -> None:
         if heard is None:
-            return part.says(State.STARTING, "the serving process loads and does not answer yet")
+            # It answers before it loads a model: what takes so long is no model.
+            if (silent := self._clock() - began) > self._stuck_seconds:
+                return part.says(
+                    State.BROKEN, f"the serving process was started {silent:.0f} s ago and has not answered"
+                )
+            return part.says(State.STARTING, "the serving process begins and does not answer yet")
         silent = self._clock() - heard
         if silent > self._stuck_seconds:
             self._replaced("silent")
