@@ -176,13 +176,13 @@ class Control(Protocol):
     def promote_canary(self, generation: int | None = None) -> ServedAgain:
         """Let the generation that is watched in traffic serve at once (None: whichever it is).
 
-        Raises Refused where it is not watched, or its files are damaged.
+        Raises UnknownThing where it is not watched, Refused where none is, or its files are damaged.
         """
 
     def take_back_canary(self, generation: int | None = None) -> TakenBack:
         """End the watch of a generation in traffic (None: whichever it is): it answers no more, what serves serves on.
 
-        Raises Refused where it is not watched.
+        Raises UnknownThing where it is not watched, Refused where none is.
         """
 
     def picks(self) -> list[PickTally]:

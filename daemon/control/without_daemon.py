@@ -226,12 +226,12 @@ class StoreControl(StoreLooks):
         return {"generation": watched.generation, "serving": watched.beside}
 
     def _watched(self, generation: int | None) -> CanaryRecord:
-        """The generation that is watched in traffic, which is the one that is meant. Raises Refused."""
+        """The generation that is watched in traffic, which is the one that is meant. Raises Refused, UnknownThing."""
         watched = self._store.canaries.watched()
-        if watched is None or generation not in (None, watched.generation):
-            whose = "No generation" if generation is None else f"Generation {generation}"
-            is_not = "is watched" if generation is None else "is not watched (any more)"
-            raise Refused(f"{whose} {is_not} in traffic, so nothing was decided; `riverkeep status` tells what serves.")
+        if generation is not None and (watched is None or watched.generation != generation):
+            raise UnknownThing(f"Generation {generation} is not watched in traffic (any more): nothing was decided.")
+        if watched is None:
+            raise Refused("No generation is watched in traffic, so there is nothing to decide on.")
         return watched
 
     @override

@@ -222,12 +222,7 @@ class ServingProcess:
 
     def _judge(self, part: Part, heard: float | None, began: float) -> None:
         if heard is None:
-            # It answers before it loads a model: what takes so long is no model.
-            if (silent := self._clock() - began) > self._stuck_seconds:
-                return part.says(
-                    State.BROKEN, f"the serving process was started {silent:.0f} s ago and has not answered"
-                )
-            return part.says(State.STARTING, "the serving process begins and does not answer yet")
+            return part.says(*self._unheard(self._clock() - began))
         silent = self._clock() - heard
         if silent > self._stuck_seconds:
             self._replaced("silent")
@@ -246,6 +241,13 @@ class ServingProcess:
                 return part.says(State.BROKEN, f"the serving process has loaded no generation yet: {problem}")
             return part.says(State.STARTING, "the serving process has loaded no generation yet")
         return part.says(State.RUNNING)
+
+    def _unheard(self, silent: float) -> tuple[State, str]:
+        """How a process is that has not answered since it was started so many seconds ago."""
+        # It answers before it loads a model: what takes so long is not that.
+        if silent > self._stuck_seconds:
+            return State.BROKEN, f"the serving process was started {silent:.0f} s ago and has not answered yet"
+        return State.STARTING, "the serving process begins and does not answer yet"
 
     def _ask(self) -> dict[str, Any] | None:
         """Its own account, or the error that it answers with; None where it does not answer."""

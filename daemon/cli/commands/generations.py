@@ -8,7 +8,7 @@ from daemon.cli.invocation import Invocation, confirm, example, json_option, pas
 from daemon.control.answers.rounds import ServedAgain, TakenBack
 from daemon.control.answers.status import StatusAnswer
 from daemon.control.protocol import Control
-from daemon.errors import Refused
+from daemon.errors import Refused, UnknownThing
 
 generation_argument = click.argument("generation", type=click.IntRange(0), required=False)
 
@@ -109,11 +109,12 @@ def take_back(invocation: Invocation, generation: int | None, *, yes: bool, as_j
 
 
 def _confirm_watched(facts: StatusAnswer, generation: int | None, *, promotes: bool) -> int:
-    """Ask about the generation that is watched; returns its number. Raises Refused where it is not."""
+    """Ask about the generation that is watched; returns its number. Raises Refused, UnknownThing where it is not."""
     watched = facts.get("canary")
-    if watched is None or generation not in (None, watched["generation"]):
-        whose = "No generation is" if generation is None else f"Generation {generation} is not"
-        raise Refused(f"{whose} watched in traffic, so there is nothing to decide on.")
+    if generation is not None and (watched is None or watched["generation"] != generation):
+        raise UnknownThing(f"Generation {generation} is not watched in traffic, so there is nothing to decide on.")
+    if watched is None:
+        raise Refused("No generation is watched in traffic, so there is nothing to decide on.")
     words = _promotion if promotes else _taking_back
     confirm(words(watched["generation"], watched["beside"]), yes=False)
     return watched["generation"]

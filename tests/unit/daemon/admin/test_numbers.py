@@ -73,13 +73,15 @@ def is_said(response: Any) -> None:
 
 
 def test_every_path_with_a_number_says_that_there_is_no_such_round(client: TestClient) -> None:
-    """As there is none of any number."""
+    """As there is none of any number; of generations there is the base, which is 0."""
     assert isinstance(client.app, object)
     routes = [route for route in client.app.routes if isinstance(route, Route)]  # type: ignore[attr-defined]  # typed as any ASGI app
     numbered = [route for route in routes if "{" in route.path]
     assert len(numbered) >= 3
     for route in numbered:
         for text in ODD_TEXTS:
+            if route.path == "/generations/{number}" and text.strip("0") == "":
+                continue
             (method,) = (route.methods or set()) - {"HEAD"}
             body = {"choice": "left"} if route.path.endswith("/pick") else None
             response = client.request(method, route.path.format(number=text, other="7"), json=body)

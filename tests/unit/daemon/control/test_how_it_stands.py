@@ -22,7 +22,7 @@ READS: Facts = {
     "unread": [],
 }
 SERVES: Facts = {"generation": 3, "answering": 3, "address": "http://h:1", "ok": True, "trouble": "", "starting": ""}
-LOADS = "the serving process loads and does not answer yet"
+LOADS = "the serving process has loaded no generation yet"
 
 
 def part(state: str, detail: str = "why") -> Facts:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from daemon.cli.invocation import Invocation
 from daemon.cli.main import cli
 from daemon.control.within_daemon import LiveControl
-from daemon.errors import Refused
+from daemon.errors import Refused, UnknownThing
 from memory.ledger.records import GenerationState
 from tests.unit.daemon.control.test_within_daemon import live_control
 from tests.unit.daemon.page.browsers import TOKEN, Browser, PageInFront
@@ -131,7 +131,7 @@ def test_without_a_watch_there_is_nothing_to_decide(watched: WatchedOne) -> None
     for action in ("promote_canary", "take_back_canary"):
         assert watched.browser.get(f"/act/{action}?generation=1").status_code == 404
         assert watched.browser.act(action, generation="1").status_code in (404, 409)
-    with pytest.raises(Refused, match="Generation 1 is not watched"):
+    with pytest.raises(UnknownThing, match="Generation 1 is not watched"):
         watched.control.promote_canary(1)
     watched.control.take_back_canary()
     for action in ("promote_canary", "take_back_canary"):
@@ -155,7 +155,7 @@ def test_over_http_both_are_operations(watched: WatchedOne) -> None:
     client, headers = watched.browser.client, {"authorization": f"Bearer {TOKEN}", "accept": "application/json"}
     client.cookies.clear()
     wrong = client.post("/canary/promote", json={"generation": 7}, headers=headers)
-    assert wrong.status_code == 409
+    assert wrong.status_code == 404
     done = client.post("/canary/take-back", json={"generation": 2}, headers=headers)
     assert (done.status_code, done.json()) == (200, {"generation": 2, "serving": 1})
 

@@ -89,6 +89,22 @@ def test_a_process_without_a_generation_is_not_ready() -> None:
         assert not part.health().ok
 
 
+def test_a_process_that_begins_is_no_trouble_before_it_fails_or_takes_too_long() -> None:
+    """One that loads begins; one that cannot load, or has not answered long after its start, is broken."""
+    with served(SERVER.replace("GENERATION", "None")) as (_, part):
+        wait_until(lambda: "loaded no generation" in part.health().detail)
+        assert part.health().begins
+    fails = SERVER.replace('{"generation": GENERATION,', '{"problem": "no such file", "generation": None,')
+    with served(fails) as (_, part):
+        wait_until(lambda: part.health().state is State.BROKEN)
+        assert part.health().detail == "the serving process has loaded no generation yet: no such file"
+    with served("import time; time.sleep(600)", stuck_seconds=0.5) as (process, part):
+        wait_until(lambda: part.health().state is State.BROKEN)
+        assert "was started" in part.health().detail
+        # Nothing says that it hangs: it is not ended for that.
+        assert process.status.pid is not None
+
+
 def test_a_killed_process_is_started_again() -> None:
     """It comes back with another pid, and was seen as broken meanwhile."""
     with served(SERVER.replace("GENERATION", "7")) as (process, part):
