@@ -10,7 +10,8 @@ from typing import Any, Final, get_type_hints
 
 from daemon.control.asker import HEADER
 from daemon.control.operations import OPERATIONS, Operation
-from daemon.page.pages import PAGES, PageLine
+from daemon.page.page_lines import PageLine
+from daemon.page.pages import PAGES
 from tests.docs.json_schemas import Schema, schema_of
 
 SECURITY: Final = {"token": {"type": "http", "scheme": "bearer", "description": "The admin token."}}
