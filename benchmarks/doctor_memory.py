@@ -245,9 +245,14 @@ def compare(name: str, settings: Sequence[str]) -> Iterator[Compared]:
 
 
 def bars(compared: Sequence[Compared]) -> list[Bar]:
-    """How far off the farthest is, as a factor of at least 1, whichever way; and what was foretold of each."""
+    """How far off the farthest is, of rounds and of phases, as a factor of at least 1; and of each round."""
     return [
         Bar(name="farthest off", value=farthest_off(each.ratio for each in compared), at_most=WITHIN),
+        Bar(
+            name="any phase, farthest off",
+            value=farthest_off(ratio for each in compared for ratio in each.by_phase.values()),
+            at_most=WITHIN,
+        ),
         *(Bar(name=each.name, value=each.ratio) for each in compared),
     ]
 

@@ -102,7 +102,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "memory from 1 and 4 rows, farthest off",
         "seconds, farthest off",
     ),
-    "a round's memory as `riverkeep doctor` foretells it": ("farthest off",),
+    "a round's memory as `riverkeep doctor` foretells it": ("farthest off", "any phase, farthest off"),
     "what estimating importance takes": (
         "importance, share of round 1",
         "importance, share of round 2",

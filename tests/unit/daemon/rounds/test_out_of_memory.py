@@ -17,6 +17,7 @@ from daemon.settings.tree import Settings
 from daemon.sizes import checkpointing, round_memory
 from daemon.sizes.estimate import training_bytes
 from learner.directory.round_directory import PROGRESS, read_spec
+from learner.process_settings import LearnerSettings
 from memory.ledger.states import RoundState
 from tests.unit.daemon.rooms import BY_HAND, World, world
 from tests.unit.daemon.rounds.test_runner import Cut, cut_off_in_training
@@ -129,6 +130,14 @@ def test_where_not_one_sequence_fits_the_round_fails_with_what_is_left_to_do(her
         assert words in conclusion.detail
     here.run("fits_0")
     assert here.metric("riverkeep_learner_ends_total", ending="out_of_memory") == 6
+
+
+def test_beside_divided_weights_an_adapter_is_told_with_what_it_takes_the_place_of(here: World) -> None:
+    """As the settings refuse both."""
+    learner = {**here.settings.learner.model_dump(), "device": "cpu", "devices": 2, "sharded": True}
+    chosen = LearnerSettings.model_validate(learner)
+    here.settings = here.settings.model_copy(update={"learner": chosen})
+    assert '`learner.recipe.adapter = "lora"` with `learner.sharded = false`' in here.run("fits_0").detail
 
 
 def test_checkpointing_is_tried_where_not_one_sequence_fits_without(here: World) -> None:
