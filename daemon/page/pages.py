@@ -1,5 +1,6 @@
 """The table of pages: each once, with where it is, what it asks the control for, and what shows the same elsewhere."""
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -8,6 +9,7 @@ from daemon.control.answers.peeked import PeekAnswer
 from daemon.control.answers.rounds import GenerationsAnswer
 from daemon.control.answers.traces import TraceAnswer
 from daemon.control.arguments import (
+    KAFKA_TOPIC,
     AsideTextPage,
     DeadLettersPage,
     FlipsPage,
@@ -134,7 +136,9 @@ def _peeked(asked: PageAsked) -> PeekAnswer:
 
 
 def _peek(asked: PageAsked) -> PeekView:
-    topics = sorted({line["topic"] for line in asked.control.streams()["partitions"]})
+    # Files and others have partitions too, of names that no topic may have.
+    read = {line["topic"] for line in asked.control.streams()["partitions"]}
+    topics = sorted(name for name in read if re.fullmatch(KAFKA_TOPIC, name))
     if asked.call["topic"] is None:
         return nothing_peeked(asked.call, topics)
     try:

@@ -1,5 +1,6 @@
 """The page of streams: what the operation says, since when it is counted, and whatever a topic is called."""
 
+import re
 from collections import Counter
 from html import unescape
 from typing import Any
@@ -59,6 +60,10 @@ def test_the_page_says_what_the_operation_says(
     assert answer["minute"] is not None
     assert f"{591 / answer['minute']['seconds']:.2g}/s" in page or f"{591 / answer['minute']['seconds']:,.0f}/s" in page
     assert reader.get("/streams?format=json").json() == answer
+    # Offered is what can be asked for.
+    offered = re.findall('<option value="([^"]*)">', reader.get("/streams/peek").text)
+    assert "news" in offered
+    assert not any("odd" in name for name in offered)
 
 
 def test_without_anything_read_the_store_alone_answers(ground: Ground, reader: Browser) -> None:
