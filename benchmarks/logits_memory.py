@@ -12,6 +12,12 @@ is given back before, and grows with the step: peaks of equal steps differ by a 
   body's arm has not at its peak, is counted as well.
 - learner, gradients there: the same where the weights' gradients have their arrays before the step.
 
+And the same of a single sequence of 4,096 tokens on which importance is estimated, beside which lie the sums of squares
+and gradients, each of the size of the model:
+
+- long body: forward and backward of the model without its head.
+- importance: the estimate.
+
 Beside it, on two sequences of 128 tokens: losses and gradients against autograd's with all logits at once.
 """
 
@@ -32,6 +38,7 @@ from learner.devices.device import choose
 from learner.devices.peaks import forget_peak, peak_bytes
 from learner.objectives.forward_pass import MicroBatch
 from learner.objectives.halves import Halves
+from learner.objectives.importance import fisher
 from learner.objectives.losses import CausalObjective
 from learner.objectives.part_sizes import places_of_part
 from learner.objectives.passes import CausalPass
@@ -46,7 +53,12 @@ WARM_UP: Final = 8
 """Tokens of a step before the one that is measured: what libraries load and allocate once is there then."""
 PROCESSES: Final = 5
 
-BODY, LEARNER, GRADIENTS_THERE = ARMS = "body", "learner", "learner, gradients there"
+LONG: Final = 4096
+"""Tokens of the sequence on which importance is estimated."""
+
+BODY, LEARNER, GRADIENTS_THERE = STEPS = "body", "learner", "learner, gradients there"
+LONG_BODY, IMPORTANCE = "long body", "importance"
+ARMS: Final = (*STEPS, LONG_BODY, IMPORTANCE)
 
 
 def model(seed: int) -> Any:
@@ -88,20 +100,28 @@ def body_pass(trained: Any, given: MicroBatch) -> None:
     hidden.backward(torch.ones_like(hidden))
 
 
+def estimate(trained: Any, given: MicroBatch) -> None:
+    """Importance, of the first row alone."""
+    inputs = {"input_ids": given.inputs["input_ids"][:1], "use_cache": False}
+    fisher(trained, [inputs], generator=torch.Generator().manual_seed(0), halves=Halves(trained))
+
+
 def peak_of(arm: str) -> int:
     """Bytes that one step takes at its highest, above what was held before."""
     trained, parent = model(0), model(1)
     passed = learner_pass(trained, parent)
 
     def step(given: MicroBatch) -> None:
-        if arm == BODY:
+        if arm in (BODY, LONG_BODY):
             body_pass(trained, given)
+        elif arm == IMPORTANCE:
+            estimate(trained, given)
         else:
             passed(given, given.targets.numel(), given.targets.numel())
         trained.zero_grad(set_to_none=arm != GRADIENTS_THERE)
 
     step(batch(2, WARM_UP, 1))
-    measured = batch(ROWS, LENGTH, NEW)
+    measured = batch(ROWS, LENGTH, NEW) if arm in STEPS else batch(1, LONG, 1)
     give_back_what_is_free()
     forget_peak()
     before = peak_bytes()
@@ -161,11 +181,18 @@ def main() -> int:
     peaks = {arm: median_peak(arm) for arm in ARMS}
     part = 4 * VOCABULARY * places_of_part("cpu", vocabulary=VOCABULARY, width=WIDTH)
     own = peaks[BODY] + part
+    # The sums, the head's gradient, and that of the embeddings, which is made by itself before it is added to it.
+    weights = 3 * 4 * sum(weight.numel() for weight in model(0).parameters())
     bars = [
         Bar(name="peak of a step / the model's own and one part", value=peaks[LEARNER] / own, at_most=1.25),
         Bar(name="the same, gradients of weights apart", value=peaks[GRADIENTS_THERE] / own),
         Bar(name="losses and gradients, farthest off, in millionths", value=1e6 * farthest_from_whole(), at_most=1.0),
         Bar(name="all logits at once, GiB each array", value=4 * VOCABULARY * ROWS * LENGTH / 2**30),
+        Bar(
+            name="peak of importance / the model's own, three of its weights and one part",
+            value=peaks[IMPORTANCE] / (peaks[LONG_BODY] + weights + part),
+            at_most=1.25,
+        ),
     ]
     return report(
         "Logits a part at a time", bars, chosen.json, {"vocabulary": VOCABULARY, "peaks": peaks, "part": part}

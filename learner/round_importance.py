@@ -19,6 +19,7 @@ from learner.material.feeds import pair_inputs
 from learner.material.masks import Masking, draw_gaps, masked_pieces, write_rows
 from learner.material.pairs import pair_of, parts_of, write_pairs
 from learner.material.pieces import training_pieces
+from learner.objectives.halves import Halves
 from learner.objectives.importance import Importance, carry_over, fisher, load_importance
 from learner.weights.grown_head import with_rows_of
 from learner.weights.sharded import whole_of
@@ -102,6 +103,7 @@ class RoundImportance:
             bench.model,
             _single_sequences(bench, text, count),
             generator=torch.Generator().manual_seed(bench.given.spec.seed),
+            halves=Halves(bench.model) if bench.shape.classes is None else None,
             several=bench.shape.several,
             answered=None if bench.shape.masking is None else partial(_is_gap, bench.shape.masking.mask),
             autocast=bench.device.autocast,

@@ -23,9 +23,8 @@ FLOAT_BYTES = 4
 LOGITS_ARRAYS = {"cpu": 3, "cuda": 5}
 """Float32 arrays of logits at once, of the places that a part of them has: the logits, the model's distribution and the
 parent's. Where the forward pass is in bfloat16 logits and gradient have arrays of their own."""
-IMPORTANCE_ARRAYS = 4
-"""The same of a whole sequence on which importance is estimated: logits, their logarithms and probabilities, and these
-cumulated, from which answers are drawn."""
+IMPORTANCE_ARRAYS = {"cpu": 2, "cuda": 3}
+"""The same of importance: the logits, where the cumulated probabilities lie afterwards, and the probabilities."""
 COPIES_AT_ONCE = 3
 """In float32, of the weight of a candidate that is computed: the parent's, the result's, and what lies between them."""
 ROUNDING_WEIGHTS, ROUNDING_ARRAYS = 1 << 24, 6
@@ -183,7 +182,6 @@ def _estimating_importance(shape: ModelShape, recipe: RecipeSettings) -> Parts:
     """After training: that of the rounds before, and the sum of this one's squares, beside a pass."""
     weights = FLOAT_BYTES * shape.parameters
     width = min(recipe.length, shape.positions)
-    places = width * shape.outputs if shape.by_token else shape.outputs
     share = math.ceil(weights / shape.divided_by)
     return {
         "process": _process(shape),
@@ -194,7 +192,7 @@ def _estimating_importance(shape: ModelShape, recipe: RecipeSettings) -> Parts:
         "activations": math.ceil(_kept(shape, recipe.model_copy(update={"adapter": None})).of(1, width)),
         # Of the head, the largest in many a model, while what it is made of is still there.
         "gradients": share,
-        "logits": IMPORTANCE_ARRAYS * FLOAT_BYTES * places,
+        "logits": _logits_bytes(shape, IMPORTANCE_ARRAYS),
     }
 
 
@@ -368,13 +366,13 @@ def serving_bytes(shape: ModelShape) -> int:
     return _process(shape) + 2 * shape.stored_bytes
 
 
-def _logits_bytes(shape: ModelShape) -> int:
-    """Of a classifier they are few."""
+def _logits_bytes(shape: ModelShape, arrays_of: dict[str, int] = LOGITS_ARRAYS) -> int:
+    """Of a part of them; of a classifier they are few."""
     if not shape.by_token:
         return 0
     places = places_of_part(shape.device_type, vocabulary=shape.outputs, width=shape.hidden)
-    arrays = LOGITS_ARRAYS["cuda" if shape.device_type == "cuda" else "cpu"]
-    return places * shape.outputs * 4 * arrays
+    arrays = arrays_of["cuda" if shape.device_type == "cuda" else "cpu"]
+    return places * shape.outputs * FLOAT_BYTES * arrays
 
 
 def _library(shape: ModelShape, recipe: RecipeSettings) -> int:

@@ -20,6 +20,7 @@ what one says.
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from learner.objectives.halves import Halves
+from learner.objectives.losses import log_softmax
+from learner.objectives.part_sizes import parts
+from learner.objectives.workspace import Workspace
 from learner.weights.sharded import at_rest, local_part, placed_like, whole_of
 from learner.weights.tensor_files import load_tensors, of_another_model, save_tensors
 
@@ -38,6 +43,7 @@ def fisher(
     sequences: Iterable[Mapping[str, Any]],
     *,
     generator: torch.Generator,
+    halves: Halves | None = None,
     several: bool = False,
     answered: Callable[[Mapping[str, Any]], Tensor] | None = None,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
@@ -51,9 +57,10 @@ def fisher(
         sequences: the model's inputs, each of one sequence without padding, so with logits of shape
             (1, tokens, vocabulary) or (1, classes).
         generator: draws the answers; on the CPU.
+        halves: a language model's two, so that its logits are made a part at a time; None for a classifier.
         several: of a classifier, whether any number of labels fits a document: each is drawn by itself.
-        answered: given a sequence's inputs, at which of its places the model answers at all; shape (tokens,), bool.
-            None: at each.
+        answered: given a sequence's inputs, at which of its places a language model answers at all; shape (tokens,),
+            bool. None: at each.
         autocast: makes the context of a forward pass, in the dtype that passes are computed in.
         passed: told of each sequence.
     """
@@ -65,11 +72,14 @@ def fisher(
     model.eval()
     try:
         for inputs in sequences:
-            likelihood = _sampled_set_log_likelihood if several else _sampled_log_likelihood
             # One sequence at a time: the square of a batch's mean gradient is too small by up to the batch's size.
-            with autocast():
-                logits = model(**inputs).logits
-            likelihood(logits if answered is None else logits[0, answered(inputs)], generator).backward()
+            if halves is not None:
+                _pass_in_parts(halves, inputs, None if answered is None else answered(inputs), generator, autocast)
+            else:
+                likelihood = _sampled_set_log_likelihood if several else _sampled_log_likelihood
+                with autocast():
+                    logits = model(**inputs).logits
+                likelihood(logits, generator).backward()
             _add_squares(sums, named)
             passed(1)
     finally:
@@ -77,6 +87,52 @@ def fisher(
         model.zero_grad(set_to_none=True)
         model.train(was_training)
     return normalise(sums)
+
+
+def _pass_in_parts(
+    halves: Halves,
+    inputs: Mapping[str, Any],
+    answered: Tensor | None,
+    generator: torch.Generator,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> None:
+    """Give the weights the gradient of a sequence's sampled log-likelihood, as autograd would give it to all logits.
+
+    Args:
+        halves: of the model.
+        inputs: one sequence.
+        answered: the places that are answered; None for all.
+        generator: draws the answers.
+        autocast: see `fisher`.
+    """
+    with autocast():
+        read = halves.read(inputs)
+    hidden = read.hidden.detach()
+    gradient = torch.zeros_like(hidden)
+    places = torch.arange(len(hidden), device=hidden.device) if answered is None else answered.nonzero()[:, 0]
+    # All at once: the same numbers whatever the parts.
+    uniform = torch.rand(len(places), 1, generator=generator).to(hidden.device)
+    most = min(halves.places_of_part(hidden), max(len(places), 1))
+    workspace = Workspace(most, halves.head.vocabulary, hidden.device)
+    # One context for all parts, as the head's weight is converted once in each.
+    with autocast():
+        for part in parts(len(places), most):
+            minimised = partial(_at_sampled, uniform[part], math.sqrt(len(places)), workspace)
+            _, gradient[places[part]] = halves.head.learn(hidden[places[part]], minimised, workspace)
+    read.hidden.backward(gradient)
+
+
+@torch.no_grad()
+def _at_sampled(uniform: Tensor, root: float, workspace: Workspace, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """No loss terms, and the gradient at some places' logits of the log-likelihood of answers that are drawn there.
+
+    It is known in closed form: one at the answer, less the probabilities, over the root of all places.
+    """
+    q = log_softmax(logits, workspace.array(1, len(logits))).exp_()
+    # Where the logits of a linear head lie, which are done with.
+    drawn = look_up(torch.cumsum(q, -1, out=workspace.array(0, len(logits))), uniform)
+    gradient = q.neg_().scatter_add_(-1, drawn, torch.ones_like(drawn, dtype=q.dtype)).div_(root)
+    return q.new_zeros(0), gradient.to(logits.dtype)
 
 
 def _sampled_log_likelihood(logits: Tensor, generator: torch.Generator) -> Tensor:
@@ -101,8 +157,12 @@ def sample_classes(probabilities: Tensor, generator: torch.Generator) -> Tensor:
     each class of a large vocabulary. Uniforms come from the CPU, so that every device draws the same from the same
     probabilities, and only they travel.
     """
-    cumulated = probabilities.cumsum(-1)
     uniform = torch.rand(len(probabilities), 1, generator=generator).to(probabilities.device)
+    return look_up(probabilities.cumsum(-1), uniform)
+
+
+def look_up(cumulated: Tensor, uniform: Tensor) -> Tensor:
+    """The class of each row in whose stretch of the cumulated probabilities a uniform number falls; shape (rows, 1)."""
     return torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True)
 
 

@@ -78,7 +78,7 @@ class CausalObjective:
         """
         wanted, dtype = targets[:, None], logits.dtype
         # In float32 whatever the logits are: in bfloat16 a vocabulary of 50,000 loses the small probabilities.
-        log_q = _log_softmax(logits, workspace.array(1, len(logits)))
+        log_q = log_softmax(logits, workspace.array(1, len(logits)))
         loss, divergence = -_weighed(log_q.gather(-1, wanted), weights).sum(), log_q.new_zeros(())
         if parents is None:
             gradient = log_q.exp_()
@@ -97,9 +97,9 @@ class CausalObjective:
         """Return the divergence at each place, and q + kl T (q_T - p_T) made in `log_q`."""
         temperature, places = self.temperature, len(logits)
         # Before the parent's logits are made where these lie.
-        soft = log_q if temperature == 1 else _log_softmax(_soften(logits, temperature), workspace.array(3, places))
+        soft = log_q if temperature == 1 else log_softmax(_soften(logits, temperature), workspace.array(3, places))
         parent_logits = parents()
-        log_p = _log_softmax(_soften(parent_logits, temperature), workspace.array(2, places))
+        log_p = log_softmax(_soften(parent_logits, temperature), workspace.array(2, places))
         # KL(p || q), the parent first: the mass that the parent has must not go, wherever the model puts its own.
         p = torch.exp(log_p, out=workspace.array(0, places))
         divergence = log_p.sub_(soft).mul_(p).sum(-1, keepdim=True)
@@ -126,7 +126,8 @@ def _weighed(terms: Tensor, weights: Tensor | None) -> Tensor:
     return terms if weights is None else terms * weights.view(terms.shape)
 
 
-def _log_softmax(logits: Tensor, out: Tensor) -> Tensor:
+def log_softmax(logits: Tensor, out: Tensor) -> Tensor:
+    """Return log q of logits of any dtype in float32, made in an array of their shape."""
     return torch.log_softmax(logits, -1, dtype=torch.float32, out=out)
 
 

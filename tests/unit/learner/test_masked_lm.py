@@ -18,6 +18,7 @@ from learner.evaluation.document_scores import Evaluator
 from learner.job import run_round
 from learner.material.encoding import Encoder
 from learner.material.masks import masking_of, scoring_readings
+from learner.objectives.halves import Halves
 from learner.objectives.importance import fisher, load_importance
 from tests.unit.learner import tiny
 
@@ -68,6 +69,7 @@ def test_importance_is_of_what_is_guessed() -> None:
             model,
             [{"input_ids": ids}],
             generator=torch.Generator().manual_seed(1),
+            halves=Halves(model),
             answered=lambda inputs: at[: inputs["input_ids"].shape[1]],
         )
 

@@ -13,6 +13,7 @@ from learner.objectives import part_sizes
 from learner.objectives.forward_pass import IGNORED, MicroBatch
 from learner.objectives.halves import Halves
 from learner.objectives.heads import LinearHead
+from learner.objectives.importance import fisher
 from learner.objectives.losses import CausalObjective
 from learner.objectives.passes import CausalPass
 
@@ -146,6 +147,20 @@ def test_the_largest_logits_are_those_of_a_part(monkeypatch: pytest.MonkeyPatch)
         passed(batch, batch.targets.numel(), batch.targets.numel())
     weight = model.get_output_embeddings().weight.numel()
     assert max(size for size in sizes if size != weight) <= max(4 * VOCABULARY, ROWS * WIDTH * 64)
+
+
+def test_importance_makes_no_more_logits_than_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does anything else that it is estimated with reach the size of a sequence's."""
+    model, _ = models("llama")
+    ids = torch.arange(ROWS * WIDTH)[None] % VOCABULARY
+    monkeypatch.setattr(part_sizes, "MOST_ELEMENTS", {"cpu": 4 * VOCABULARY, "cuda": 0})
+    monkeypatch.setattr(part_sizes, "LEAST_SHARE_OF_WIDTH", 1 << 20)
+    sizes = list[int]()
+    halves = Halves(model)
+    with _Sizes(sizes.append):
+        fisher(model, [{"input_ids": ids}], generator=torch.Generator().manual_seed(0), halves=halves)
+    weight = model.get_output_embeddings().weight.numel()
+    assert max(size for size in sizes if size != weight) <= 4 * VOCABULARY
 
 
 class _Sizes(torch.utils._python_dispatch.TorchDispatchMode):

@@ -1,6 +1,7 @@
 """Fisher information against what it is known to be."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +9,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM
 
 from learner.errors import BadRoundDirectory
+from learner.objectives.halves import Halves
+from learner.objectives.heads import LinearHead, NoHead, OwnHead
 from learner.objectives.importance import (
     carry_over,
     fisher,
@@ -70,6 +74,65 @@ def test_fisher_of_a_language_model_has_mean_one() -> None:
     assert values.min() >= 0
     assert model.training
     assert all(weight.grad is None for weight in model.parameters())
+
+
+def capped() -> Any:
+    """A Gemma 2, whose logits are capped."""
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=40,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        final_logit_softcapping=2.0,
+    )
+    return Gemma2ForCausalLM(config)
+
+
+class Whole(LlamaForCausalLM):
+    """A Llama that nobody can read in halves: it moves its logits by where they stand."""
+
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        """Its own, moved."""
+        output = super().forward(*arguments, **named)
+        output.logits = output.logits + torch.arange(output.logits.shape[1])[:, None] * torch.linspace(0, 0.1, 27)
+        return output
+
+
+def read_whole() -> Any:
+    """One of the vocabulary of the tests' tokenizer."""
+    config = tiny.llama().config
+    config.vocab_size = 27
+    torch.manual_seed(0)
+    return Whole(config)
+
+
+@pytest.mark.parametrize(
+    ("make", "head"),
+    [
+        (tiny.llama, LinearHead),
+        (lambda: tiny.llama(tied=False), LinearHead),
+        (tiny.gpt2, LinearHead),
+        (capped, OwnHead),
+        (read_whole, NoHead),
+    ],
+)
+@pytest.mark.parametrize("places", [1, 5, 1000])
+def test_logits_a_part_at_a_time_say_what_all_at_once_say(
+    make: Callable[[], Any], head: type, places: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same answers are drawn, and each weight matters the same, however many places a part has."""
+    model = make().eval()
+    assert isinstance(Halves(model).head, head)
+    inputs = [{"input_ids": (torch.arange(3 + 5 * at) * 7 % 27)[None]} for at in range(4)]
+    whole = fisher(model, inputs, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(Halves, "places_of_part", lambda *_: places)
+    found = fisher(model, inputs, generator=torch.Generator().manual_seed(0), halves=Halves(model))
+    for name, value in whole.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6 * float(value.max()))
 
 
 def test_importance_of_earlier_rounds_decays() -> None:
