@@ -28,7 +28,9 @@ later token changes an earlier answer.
   its loss.
 
 Classifiers are padded on the side that changes nothing, or classify one text at a time. Training and scores
-hold to the same: documents are packed into rows where the model keeps them apart, and rows share a pass where
+hold to the same: documents are packed into rows where the model keeps them apart. Where it does not, each is read in a
+row of its own; a step has the documents that it would have packed, so as many tokens, and a pass as many rows of like
+length as have, with their padding, no more tokens than packed rows. Rows share a pass where
 none changes another.
 
 A generation that is an adapter ([adapters.md](adapters.md)) is served, scored and trained on as the whole model that it

@@ -27,7 +27,7 @@ def pack_documents(count: int, length: int, vocabulary: int) -> Rows:
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     tokens = random.integers(1, vocabulary, bounds[-1]).astype(np.int32)
     samples = tuple(RoundSample(at, "", "") for at in range(len(lengths)))
-    return rows_of(Encoded(tokens, bounds, samples, np.zeros(len(lengths), dtype=np.int64)), length, packed=True)
+    return rows_of(Encoded(tokens, bounds, samples, np.zeros(len(lengths), dtype=np.int64)), length)
 
 
 def plan(steps: int, rows: int, replayed: float = 0.0) -> list[Step]:
@@ -39,7 +39,7 @@ def plan(steps: int, rows: int, replayed: float = 0.0) -> list[Step]:
 
 def feed(rows: Rows, size: int) -> CausalFeed:
     """The same rows as new and as replayed text, so many in a pass."""
-    return CausalFeed(rows, rows, packed=True, pad=0, size=size, device=DEVICE.where)
+    return CausalFeed(rows, rows, pad=0, size=size, device=DEVICE.where)
 
 
 def documents_of(rows: Rows, steps: Sequence[Step]) -> list[list[int]]:

@@ -167,7 +167,7 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     adapter = attach_adapter(bench, rows)
     _shorten(bench, short)
     try:
-        with progress.phase("train", SEQUENCES, _sequences(material), most_seconds=given.spec.recipe.max_seconds):
+        with progress.phase("train", SEQUENCES, material.sequences, most_seconds=given.spec.recipe.max_seconds):
             pull = partial(pull_of, trained, earlier, rows, adapter)
             training = train_round(trained, material, pull, adapter, given=texts, moments=moments)
     except Diverged as error:
@@ -191,10 +191,6 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
 def _require_trainable(bench: Workbench) -> None:
     require_adapter_fits(bench)
     require_shardable(bench)
-
-
-def _sequences(material: Material) -> int:
-    return sum(len(step.new) + len(step.replayed) for step in material.steps)
 
 
 def _shorten(bench: Workbench, short: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from learner.directory.saved_round import (
 )
 from learner.errors import BadRoundDirectory, LearnerError
 from learner.material.batches import Step
+from learner.material.step_plan import InputShape
 from learner.progress import Progress
 from learner.training.early_stopping import EarlyStopping
 from learner.training.save_times import SaveTimes
@@ -171,17 +172,28 @@ def known_by(bench: Workbench, steps: Sequence[Step]) -> dict[str, str]:
     spec, path = bench.given.spec, bench.given.path
     recipe = spec.recipe.model_dump(mode="json", exclude={"micro_batch", "gradient_checkpointing"})
     adapters = {} if spec.recipe.adapter is None else {"version of peft": version("peft")}
-    return adapters | {
-        "round": f"{spec.round}, seed {spec.seed}",
-        "parent": spec.parent.digest,
-        "base": spec.base.digest,
-        "recipe": hashlib.sha256(write_sorted_json([recipe, spec.new_labels])).hexdigest(),
-        "text": _digest((path / name).read_bytes() for name in (FRESH, REPLAY, EARLY_STOP)),
-        "plan of steps": _digest(part.tobytes() for step in steps for part in (step.new, step.replayed)),
-        "device": f"{bench.device_name}, {bench.device.compute}",
-        "version of torch": torch.__version__,
-        "version of transformers": transformers.__version__,
-    }
+    # Before, each was a row of the plan: the same numbers would name other text.
+    apart = {"pieces": "read apart, planned in rows"} if _reads_pieces_apart(bench.shape) else {}
+    return (
+        adapters
+        | apart
+        | {
+            "round": f"{spec.round}, seed {spec.seed}",
+            "parent": spec.parent.digest,
+            "base": spec.base.digest,
+            "recipe": hashlib.sha256(write_sorted_json([recipe, spec.new_labels])).hexdigest(),
+            "text": _digest((path / name).read_bytes() for name in (FRESH, REPLAY, EARLY_STOP)),
+            "plan of steps": _digest(part.tobytes() for step in steps for part in (step.new, step.replayed)),
+            "device": f"{bench.device_name}, {bench.device.compute}",
+            "version of torch": torch.__version__,
+            "version of transformers": transformers.__version__,
+        }
+    )
+
+
+def _reads_pieces_apart(shape: InputShape) -> bool:
+    is_causal = shape.classes is None and shape.masking is None and shape.start is None
+    return is_causal and not shape.packed
 
 
 def _digest(parts: Iterable[bytes]) -> str:

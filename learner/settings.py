@@ -61,7 +61,8 @@ class RecipeSettings(BaseModel):
         default=60,
         ge=1,
         le=65536,
-        description="Sequences in one optimizer step, new and replayed together. Left out beside a "
+        description="Sequences in one optimizer step, new and replayed together; of a causal-lm that does not keep "
+        "packed documents apart, as many documents as would fill them. Left out beside a "
         "`sequence_length` that was chosen and is above 512: as many fewer, so that a step has as many tokens.",
     )
     micro_batch: int = Field(

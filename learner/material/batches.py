@@ -4,7 +4,8 @@ A causal LM's documents are cut into pieces of at most one sequence and packed b
 "Fewer Truncations Improve Language Modeling"): no piece is cut again to fill a row. Positions restart with every
 piece, and given no other mask transformers lets no token attend across such a restart, so a packed document gets
 the logits that it would get alone. `checkpoints.probe` asks each model for that; where it does not hold (a
-recurrent model carries its state along) every piece has a row of its own.
+recurrent model carries its state along) every piece is read in a row of its own. Steps are planned on packed rows all
+the same, so that each holds as many tokens whatever the model is.
 
 The pieces of a long document overlap by one token: the last of one is the context of the next one's first, so that
 each token but the document's first is predicted exactly once. See `learner.material.pieces`.
@@ -12,7 +13,7 @@ each token but the document's first is predicted exactly once. See `learner.mate
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +66,11 @@ class Step:
     replayed: Ints
     number: int = 0
 
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self.new) + len(self.replayed)
+
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     """Put items into rows of at most `capacity`, best-fit decreasing; return the items' indices by row.
@@ -91,11 +97,11 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return rows
 
 
-def rows_of(text: Encoded, longest: int, *, packed: bool) -> Rows:
-    """Arrange a causal LM's documents in rows of at most `longest` tokens; one piece a row unless `packed`."""
+def rows_of(text: Encoded, longest: int) -> Rows:
+    """Arrange a causal LM's documents in rows of at most `longest` tokens."""
     pieces = pieces_of(text, longest)
     lengths = [piece.width for piece in pieces]
-    chosen = pack(lengths, longest) if packed else [[index] for index in range(len(pieces))]
+    chosen = pack(lengths, longest)
     rows = tuple(tuple(pieces[i] for i in row) for row in chosen)
     return Rows(
         tokens=text.tokens,
@@ -106,6 +112,38 @@ def rows_of(text: Encoded, longest: int, *, packed: bool) -> Rows:
         learned=text.learned,
         weights=row_weights(text, rows),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LonePieces:
+    """The pieces of packed rows, each in a row of its own.
+
+    Attributes:
+        rows: of one piece each, those of a packed row one after another.
+        first: of each packed row, which of these is its first, and behind the last one how many there are; shape
+            (packed rows + 1,).
+    """
+
+    rows: Rows
+    first: Ints
+
+    @classmethod
+    def of(cls, packed: Rows, text: Encoded) -> "LonePieces":
+        """Part the rows that were made of a text."""
+        rows = tuple((piece,) for row in packed.rows for piece in row)
+        alone = replace(
+            packed,
+            rows=rows,
+            targets=np.asarray([piece.targets for (piece,) in rows], dtype=np.int64),
+            widths=np.asarray([piece.width for (piece,) in rows], dtype=np.int64),
+            weights=row_weights(text, rows),
+        )
+        return cls(alone, np.cumsum([0, *map(len, packed.rows)]))
+
+    def within(self, packed: Ints) -> Ints:
+        """Return the rows that packed ones are parted into, in their order."""
+        parts = [np.arange(self.first[row], self.first[row + 1]) for row in packed.tolist()]
+        return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
 
 def fill_row(rows: Rows, index: int, ids: Ints, positions: Ints, targets: Ints) -> None:

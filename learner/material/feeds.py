@@ -16,11 +16,18 @@ from learner.material.batches import Rows, Step, fill_row
 from learner.material.encoding import Encoded, Ints
 from learner.material.masks import Masking, draw_gaps, write_rows
 from learner.material.pairs import PairArrays, parts_of, write_pairs
+from learner.material.rows_of_passes import (
+    WIDTH_MULTIPLE,
+    PiecesApart,
+    equal_parts,
+    parts_within,
+    round_up,
+    shared,
+    split,
+    widest_first,
+)
 from learner.material.weights import Floats, counted, join_weights
 from learner.objectives.forward_pass import IGNORED, MicroBatch, Pieces
-
-# Widths are rounded up to this: tensor cores and vector units like it, and fewer shapes are seen.
-WIDTH_MULTIPLE = 8
 
 
 class Feed(Protocol):
@@ -35,6 +42,9 @@ class Feed(Protocol):
     def tokens(self, step: Step) -> tuple[int, int]:
         """Return the step's tokens, new and replayed."""
 
+    def sequences(self, step: Step) -> int:
+        """Return how many rows all of the step's passes have."""
+
     def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield a share of the step's rows, new ones first, in passes that lie on the device; none of no rows."""
 
@@ -46,7 +56,6 @@ class CausalFeed:
     Attributes:
         new: rows of new text.
         replay: rows of replayed text.
-        packed: whether rows hold several pieces, so that positions must restart.
         pad: the token that fills a row.
         size: rows in one forward pass.
         device: where the tensors go.
@@ -55,17 +64,18 @@ class CausalFeed:
         alike: whether passes have as few shapes as can be, for code that is compiled for each: all rows are `longest`
             wide, new and replayed ones pass apart, each in passes of equally many, and where one is short of a row it
             has one of padding in its place.
+        apart: the pieces of the rows, for a model that has to read each by itself; None where it keeps them apart.
     """
 
     new: Rows
     replay: Rows
-    packed: bool
     pad: int
     size: int
     device: torch.device
     longest: int | None = None
     multiple: int = WIDTH_MULTIPLE
     alike: bool = False
+    apart: PiecesApart | None = None
 
     def targets(self, step: Step) -> tuple[float, float]:
         """Return the tokens that the step predicts; see `Feed`."""
@@ -75,31 +85,49 @@ class CausalFeed:
         """Return the step's tokens; see `Feed`."""
         return int(self.new.widths[step.new].sum()), int(self.replay.widths[step.replayed].sum())
 
+    def sequences(self, step: Step) -> int:
+        """Return the step's rows, or pieces that are read apart; see `Feed`."""
+        if self.apart is None:
+            return step.rows
+        return len(self.apart.new.within(step.new)) + len(self.apart.replay.within(step.replayed))
+
     def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
         if self.alike:
             yield from self._alike_batches(step, share)
             return
-        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size, share):
+        if self.apart is not None:
+            yield from self._batches_apart(self.apart, step, share)
+            return
+        for new, replayed in split(step, self.new.widths, self.replay.widths, self.size, share):
             yield self._batch(new, replayed, len(new) + len(replayed))
 
+    def _batches_apart(self, apart: PiecesApart, step: Step, share: Share) -> Iterator[MicroBatch]:
+        alone = Step(apart.new.within(step.new), apart.replay.within(step.replayed), step.number)
+        texts = apart.new.rows, apart.replay.rows
+        new, replayed = shared(alone, texts[0].widths, texts[1].widths, share)
+        widths = np.concatenate([texts[0].widths[new], texts[1].widths[replayed]])
+        for of_new, of_replay in parts_within(new, replayed, [*map(self._width, widths.tolist())], apart.tokens):
+            yield self._batch(of_new, of_replay, len(of_new) + len(of_replay), texts)
+
     def _alike_batches(self, step: Step, share: Share) -> Iterator[MicroBatch]:
-        new, replayed = _shared(step, self.new.widths, self.replay.widths, share)
-        for part, count in _equal_parts(new, self.size):
+        new, replayed = shared(step, self.new.widths, self.replay.widths, share)
+        for part, count in equal_parts(new, self.size):
             yield self._batch(part, replayed[:0], count)
-        for part, count in _equal_parts(replayed, self.size):
+        for part, count in equal_parts(replayed, self.size):
             yield self._batch(new[:0], part, count)
 
     def _width(self, widest: int) -> int:
         if self.alike and self.longest is not None:
             return self.longest
-        width = _round_up(widest, self.multiple)
+        width = round_up(widest, self.multiple)
         # Rounded up, a full row would reach beyond the last position that some models have.
         return width if self.longest is None else min(width, self.longest)
 
-    def _batch(self, new: Ints, replayed: Ints, count: int) -> MicroBatch:
+    def _batch(self, new: Ints, replayed: Ints, count: int, texts: tuple[Rows, Rows] | None = None) -> MicroBatch:
         """A pass of `count` rows, of which the last ones hold padding alone where there is no text for them."""
-        rows = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
+        of_new, of_replay = texts or (self.new, self.replay)
+        rows = [(of_new, row) for row in new.tolist()] + [(of_replay, row) for row in replayed.tolist()]
         empty = count - len(rows)
         widths = (*(int(text.widths[row]) for text, row in rows), *(0 for _ in range(empty)))
         shape = (count, self._width(max(widths)))
@@ -108,7 +136,8 @@ class CausalFeed:
         for at, (text, row) in enumerate(rows):
             fill_row(text, row, ids[at], positions[at], targets[at])
         inputs: dict[str, Any] = {"input_ids": move_to_device(ids, self.device), "use_cache": False}
-        if self.packed:
+        if self.apart is None:
+            # They restart with each piece.
             inputs["position_ids"] = move_to_device(positions, self.device)
         first_replayed = len(new) if len(replayed) else count
         batch = _by_token(inputs, targets, self.device, first_replayed=first_replayed, widths=widths, of=rows)
@@ -157,19 +186,23 @@ class MaskedFeed:
         """Return the step's tokens; see `Feed`."""
         return int(self.new.widths[step.new].sum()), int(self.replay.widths[step.replayed].sum())
 
+    def sequences(self, step: Step) -> int:
+        """Return the step's rows; see `Feed`."""
+        return step.rows
+
     def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
         # Drawn for the whole step, whose rows come in one order however it is cut and shared: each has the same gaps.
         drawn = self._gaps(step)
         gaps = iter([drawn[at] for at in share.of(len(drawn))])
-        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size, share):
+        for new, replayed in split(step, self.new.widths, self.replay.widths, self.size, share):
             yield self._batch(new, replayed, list(islice(gaps, len(new) + len(replayed))))
 
     def _gaps(self, step: Step) -> list[Ints]:
         """Which tokens of each of the step's rows are gaps; rows in the order in which passes take them."""
         random = self.random(step.number)
         parts = ((self.new, step.new), (self.replay, step.replayed))
-        ordered = ((text, _widest_first(rows, text.widths).tolist()) for text, rows in parts)
+        ordered = ((text, widest_first(rows, text.widths).tolist()) for text, rows in parts)
         return [draw_gaps(piece, random) for text, rows in ordered for row in rows for piece in text.rows[row]]
 
     def _batch(self, new: Ints, replayed: Ints, gaps: list[Ints]) -> MicroBatch:
@@ -177,7 +210,7 @@ class MaskedFeed:
         widths = tuple(int(text.widths[row]) for text, row in chosen)
         pieces = (piece.ids(text.tokens, None) for text, row in chosen for piece in text.rows[row])
         rows = list(zip(pieces, gaps, strict=True))
-        width = min(_round_up(max(widths), self.multiple), self.longest)
+        width = min(round_up(max(widths), self.multiple), self.longest)
         ids, seen, targets = write_rows(rows, self.masking, pad=self.pad, width=width, side=self.side)
         inputs = {"input_ids": move_to_device(ids, self.device), "attention_mask": move_to_device(seen, self.device)}
         return _by_token(inputs, targets, self.device, first_replayed=len(new), widths=widths, of=chosen)
@@ -211,9 +244,13 @@ class PairFeed:
         """Return the step's tokens, of inputs and targets; see `Feed`."""
         return int(self.new.widths[step.new].sum()), int(self.replay.widths[step.replayed].sum())
 
+    def sequences(self, step: Step) -> int:
+        """Return the step's rows; see `Feed`."""
+        return step.rows
+
     def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
-        for new, replayed in _parts(step, self.new.widths, self.replay.widths, self.size, share):
+        for new, replayed in split(step, self.new.widths, self.replay.widths, self.size, share):
             chosen = [(self.new, row) for row in new.tolist()] + [(self.replay, row) for row in replayed.tolist()]
             widths = tuple(int(text.widths[row]) for text, row in chosen)
             pairs = [parts_of(pair, text.tokens) for text, row in chosen for pair in text.rows[row]]
@@ -267,10 +304,14 @@ class ClassifierFeed:
         """Return the step's tokens; see `Feed`."""
         return int(self.new.lengths[step.new].sum()), int(self.replay.lengths[step.replayed].sum())
 
+    def sequences(self, step: Step) -> int:
+        """Return the step's rows; see `Feed`."""
+        return step.rows
+
     def micro_batches(self, step: Step, share: Share = WHOLE) -> Iterator[MicroBatch]:
         """Yield micro-batches; see `Feed`."""
         absent = self._absent(step)
-        for new, replayed in _parts(step, self.new.lengths, self.replay.lengths, self.size, share):
+        for new, replayed in split(step, self.new.lengths, self.replay.lengths, self.size, share):
             documents = [*map(self.new.document, new), *map(self.replay.document, replayed)]
             labels = np.concatenate([self.new.labels[new], self.replay.labels[replayed]])
             inputs = pad_documents(documents, self.pad, self.device, self.side)
@@ -347,42 +388,3 @@ def _weights_of(rows: Sequence[tuple[Rows, int]], shape: tuple[int, ...], device
         if text.weights is not None:
             text.weights.write(row, [piece.width for piece in text.rows[row]], weights[at])
     return move_to_device(weights, device)
-
-
-def _parts(step: Step, new: Ints, replay: Ints, size: int, share: Share) -> Iterator[tuple[Ints, Ints]]:
-    """Split a share of a step's rows into passes of at most `size`: new ones first, then replayed, the widest first.
-
-    Only one pass has both, so that replayed rows can be cut off without copying, and widths in a pass are alike.
-    """
-    of_new, of_replay = _shared(step, new, replay, share)
-    rows = np.concatenate([of_new, of_replay])
-    for first in range(0, len(rows), size):
-        last, cut = min(first + size, len(rows)), min(max(len(of_new), first), first + size)
-        yield rows[first:cut], rows[cut:last]
-
-
-def _shared(step: Step, new: Ints, replay: Ints, share: Share) -> tuple[Ints, Ints]:
-    """A share of a step's new rows, and of its replayed ones, each the widest first."""
-    ordered = np.concatenate([_widest_first(step.new, new), _widest_first(step.replayed, replay)])
-    taken = share.of(len(ordered))
-    rows, of_new = ordered[taken], int(np.searchsorted(taken, len(step.new)))
-    return rows[:of_new], rows[of_new:]
-
-
-def _equal_parts(rows: Ints, size: int) -> Iterator[tuple[Ints, int]]:
-    """Split rows into as few passes of at most `size` as there can be; with each, how many rows all of them have."""
-    if len(rows):
-        passes = -(-len(rows) // size)
-        count = -(-len(rows) // passes)
-        for first in range(0, len(rows), count):
-            yield rows[first : first + count], count
-
-
-def _widest_first(rows: Ints, widths: Ints) -> Ints:
-    # Stable: rows of one width stay in the order of the plan, and a round that is run again gives the same weights.
-    ordered: Ints = rows[np.argsort(-widths[rows], kind="stable")]
-    return ordered
-
-
-def _round_up(width: int, multiple: int) -> int:
-    return -(-width // multiple) * multiple

@@ -11,6 +11,7 @@ import torch
 
 from checkpoints.probe.conduct import Side
 from learner.material.batches import (
+    LonePieces,
     Rows,
     Step,
     add_replay,
@@ -22,9 +23,10 @@ from learner.material.batches import (
     within_budget,
 )
 from learner.material.encoding import Encoded, Ints
-from learner.material.feeds import WIDTH_MULTIPLE, CausalFeed, ClassifierFeed, Feed, MaskedFeed, PairFeed
+from learner.material.feeds import CausalFeed, ClassifierFeed, Feed, MaskedFeed, PairFeed
 from learner.material.masks import Masking, masked_rows
 from learner.material.pairs import pair_rows
+from learner.material.rows_of_passes import WIDTH_MULTIPLE, PiecesApart
 from learner.material.touched import RowContents, document_contents, rows_contents
 from learner.material.weights import document_weights
 from learner.objectives.losses import CausalObjective, ClassifierObjective, Objective
@@ -89,6 +91,11 @@ class Material:
     def tokens(self) -> int:
         """Tokens of all steps, new and replayed."""
         return sum(sum(self.feed.tokens(step)) for step in self.steps)
+
+    @property
+    def sequences(self) -> int:
+        """Rows of all passes."""
+        return sum(self.feed.sequences(step) for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,15 +269,18 @@ def _paired(fresh: Encoded, replay: Encoded, plan: StepPlan, start: int) -> Mate
 
 def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
     recipe, shape = plan.recipe, plan.shape
-    new = rows_of(fresh, shape.longest, packed=shape.packed)
-    old = rows_of(replay, shape.longest, packed=shape.packed)
+    # Also where the model reads its pieces apart: a step holds as many tokens.
+    new, old = (rows_of(text, shape.longest) for text in (fresh, replay))
+    apart = None
+    if not shape.packed:
+        most = recipe.micro_batch * shape.longest if shape.rows_together else 0
+        apart = PiecesApart(LonePieces.of(new, fresh), LonePieces.of(old, replay), most)
     contents = rows_contents(new, fresh)
     steps, ratio = _steps_of_rows(new, old, plan)
     return Material(
         feed=CausalFeed(
             new=new,
             replay=old,
-            packed=shape.packed,
             pad=shape.pad,
             size=shape.rows(recipe.micro_batch),
             device=plan.device,
@@ -278,6 +288,7 @@ def _causal(fresh: Encoded, replay: Encoded, plan: StepPlan) -> Material:
             multiple=WIDTH_MULTIPLE if shape.rows_together else 1,
             # Rows of one piece each would be little else than padding.
             alike=plan.compiles and shape.packed,
+            apart=apart,
         ),
         objective=CausalObjective(recipe.kl, recipe.kl_temperature),
         steps=steps,

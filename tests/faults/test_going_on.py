@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 import torch
+from transformers import BloomConfig, BloomForCausalLM
 
 from checkpoints.files.durable_writes import DurableStep
 from checkpoints.generation_store import Published
@@ -205,3 +206,31 @@ def test_moments_of_a_byte_and_rounding_by_chance_go_on_as_they_were(tmp_path: P
     assert ending(killed) == 0
     assert said(killed, "goes_on")
     assert digests(killed) == digests(undisturbed)
+
+
+def bloom() -> BloomForCausalLM:
+    """One of the architectures that do not keep packed documents apart."""
+    torch.manual_seed(0)
+    words = len(tiny.tokenizer())
+    return BloomForCausalLM(BloomConfig(vocab_size=words, hidden_size=32, n_layer=2, n_head=4, pad_token_id=0))
+
+
+def test_a_round_that_reads_pieces_apart_goes_on_but_not_from_a_plan_of_single_ones(tmp_path: Path) -> None:
+    """Whose numbers would name other text: a save of a version before says nothing of how pieces are read."""
+    made = tiny.generation(tmp_path / "store", bloom(), tiny.tokenizer(), "causal-lm")
+    recipe = RECIPE.model_copy(update={"epochs": 1})
+    undisturbed, path = (write(tmp_path / name, made, seconds, recipe) for name, seconds in (("a", 1e9), ("b", 0.0)))
+    run_round(undisturbed)
+    (start,) = said(undisturbed, "start")
+    assert start["packed"] is False
+    assert ending(path, f"{DurableStep.STAGE_COPY.value}@2:kill") == -signal.SIGKILL
+    older = shutil.copytree(path, tmp_path / "older")
+    note = older / SAVED / STATE
+    saved = orjson.loads(note.read_bytes())
+    del saved["belongs_to"]["pieces"]
+    note.write_bytes(orjson.dumps(saved))
+    for each, event in ((path, "goes_on"), (older, "begun_anew")):
+        run_round(each)
+        assert len(said(each, event)) == 1
+        assert digests(each) == digests(undisturbed)
+    assert said(older, "begun_anew")[0]["reason"].endswith("saved with another pieces")

@@ -14,7 +14,7 @@ from benchmarks.tiny_architectures import tiny_model
 from checkpoints.probe.conduct import UnfitModel
 from learner.directory.round_directory import RoundSample, read_round
 from learner.job import run_round
-from learner.material.batches import Step, rows_of
+from learner.material.batches import LonePieces, Step, rows_of
 from learner.material.encoding import Encoder
 from learner.material.step_plan import InputShape, StepPlan, prepare
 from learner.progress import Progress
@@ -85,8 +85,9 @@ def test_rows_that_bear_no_padding_are_fed_one_by_one_and_unpadded() -> None:
     """Where a causal model's answers depend on what shares the batch."""
     text = Encoder(tiny.tokenizer(), 48)(tiny.samples(9, seed=3))
     feed = prepare(text, text, StepPlan(tiny.SMALL, InputShape(longest=48, pad=0, rows_together=False), 7, CPU)).feed
-    rows = rows_of(text, 48, packed=False)
-    everything = Step(new=torch.arange(len(rows)).numpy(), replayed=torch.arange(0).numpy())
+    packed = rows_of(text, 48)
+    rows = LonePieces.of(packed, text).rows
+    everything = Step(new=torch.arange(len(packed)).numpy(), replayed=torch.arange(0).numpy())
     widths = [tuple(batch.inputs["input_ids"].shape) for batch in feed.micro_batches(everything)]
     assert sorted(widths) == sorted((1, int(width)) for width in rows.widths)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from learner.directory.round_directory import RoundSample
 from learner.material.batches import (
+    LonePieces,
     Step,
     add_replay,
     balanced_draws,
@@ -62,14 +63,16 @@ def test_packing_refuses_what_fits_no_row() -> None:
 @given(lengths, st.integers(2, 16), st.booleans())
 def test_rows_hold_what_the_pieces_hold(items: list[int], longest: int, packed: bool) -> None:
     """Packed or not, rows predict as many tokens as documents have beyond their first."""
-    rows = rows_of(encoded(items), longest, packed=packed)
+    text = encoded(items)
+    rows = rows_of(text, longest)
+    rows = rows if packed else LonePieces.of(rows, text).rows
     assert int(rows.targets.sum()) == sum(item - 1 for item in items)
     assert all(width <= longest for width in rows.widths)
 
 
 def test_positions_restart_and_targets_never_cross_a_document() -> None:
     """A row of two documents and padding, place by place."""
-    rows = rows_of(encoded([3, 2]), 5, packed=True)
+    rows = rows_of(encoded([3, 2]), 5)
     ids, positions, targets = np.full(7, 99), np.empty(7, dtype=np.int64), np.full(7, IGNORED)
     fill_row(rows, 0, ids, positions, targets)
     assert ids.tolist() == [0, 1, 2, 3, 4, 99, 99]

@@ -1,20 +1,25 @@
 """From planned rows to micro-batches."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.devices.share import Share
-from learner.material.batches import Step, rows_of
+from learner.material.batches import LonePieces, Step, rows_of
 from learner.material.encoding import Encoder
 from learner.material.feeds import CausalFeed, ClassifierFeed
+from learner.material.rows_of_passes import PiecesApart
 from learner.objectives.forward_pass import IGNORED
 from tests.unit.learner import tiny
 
 CPU = torch.device("cpu")
-NEW = rows_of(Encoder(tiny.tokenizer(), 48)(tiny.samples(20, seed=1)), 24, packed=True)
-REPLAY = rows_of(Encoder(tiny.tokenizer(), 48)(tiny.samples(30, seed=2)), 24, packed=True)
+NEW_TEXT, REPLAY_TEXT = (
+    Encoder(tiny.tokenizer(), 48)(tiny.samples(count, seed=seed)) for count, seed in ((20, 1), (30, 2))
+)
+NEW, REPLAY = (rows_of(text, 24) for text in (NEW_TEXT, REPLAY_TEXT))
 NONE = np.empty(0, dtype=np.int64)
 some_rows = st.lists(st.integers(0, min(len(NEW), len(REPLAY)) - 1), max_size=12).map(
     lambda rows: np.asarray(rows, dtype=np.int64)
@@ -24,7 +29,7 @@ some_rows = st.lists(st.integers(0, min(len(NEW), len(REPLAY)) - 1), max_size=12
 @given(new=some_rows, replayed=some_rows, size=st.integers(1, 9))
 def test_passes_hold_a_step_whole(new: np.ndarray, replayed: np.ndarray, size: int) -> None:
     """Every target of every row is there once, new rows before replayed ones, no pass larger than allowed."""
-    feed, step = CausalFeed(NEW, REPLAY, packed=True, pad=0, size=size, device=CPU), Step(new, replayed)
+    feed, step = CausalFeed(NEW, REPLAY, pad=0, size=size, device=CPU), Step(new, replayed)
     predicted = [0, 0]
     for batch in feed.micro_batches(step):
         assert 0 < len(batch.targets) <= size
@@ -40,7 +45,7 @@ def test_passes_hold_a_step_whole(new: np.ndarray, replayed: np.ndarray, size: i
 @given(new=some_rows, replayed=some_rows, size=st.integers(1, 9), count=st.integers(1, 4))
 def test_shares_hold_a_step_whole_between_them(new: np.ndarray, replayed: np.ndarray, size: int, count: int) -> None:
     """Each row is passed by one rank, new and replayed ones as what they are; one that has none passes nothing."""
-    feed, step = CausalFeed(NEW, REPLAY, packed=True, pad=0, size=size, device=CPU), Step(new, replayed)
+    feed, step = CausalFeed(NEW, REPLAY, pad=0, size=size, device=CPU), Step(new, replayed)
     rows, predicted = [0] * count, [0, 0]
     for rank in range(count):
         for batch in feed.micro_batches(step, Share(rank, count)):
@@ -54,13 +59,46 @@ def test_shares_hold_a_step_whole_between_them(new: np.ndarray, replayed: np.nda
     assert max(rows) - min(rows) <= 1
 
 
+def apart(size: int, longest: int = 24) -> CausalFeed:
+    """The same rows, of which each piece is read by itself."""
+    new, replay = (LonePieces.of(rows, text) for rows, text in ((NEW, NEW_TEXT), (REPLAY, REPLAY_TEXT)))
+    pieces = PiecesApart(new, replay, size * longest)
+    return CausalFeed(NEW, REPLAY, pad=0, size=size, device=CPU, longest=longest, apart=pieces)
+
+
+@given(new=some_rows, replayed=some_rows, size=st.integers(1, 9), count=st.integers(1, 3))
+def test_pieces_read_apart_hold_a_step_whole_within_the_tokens_of_a_pass(
+    new: np.ndarray, replayed: np.ndarray, size: int, count: int
+) -> None:
+    """Each predicts what it did in its row, and is alone in its own; padding counts, and no pass has room for more."""
+    feed, step = apart(size), Step(new, replayed)
+    predicted, tokens, sequences = [0, 0], 0, 0
+    for rank in range(count):
+        passes = [*feed.micro_batches(step, Share(rank, count))]
+        for one, following in pairwise(passes):
+            widest = max(each.inputs["input_ids"].shape[1] for each in (one, following))
+            assert (len(one.targets) + 1) * widest > size * 24
+        for batch in passes:
+            rows, width = batch.inputs["input_ids"].shape
+            assert rows * width <= size * 24
+            assert "position_ids" not in batch.inputs
+            counts = (batch.targets != IGNORED).sum(1)
+            predicted[0] += int(counts[: batch.first_replayed].sum())
+            predicted[1] += int(counts[batch.first_replayed :].sum())
+            tokens += sum(batch.widths)
+            sequences += rows
+    assert tuple(predicted) == feed.targets(step) == CausalFeed(NEW, REPLAY, pad=0, size=9, device=CPU).targets(step)
+    assert tokens == sum(feed.tokens(step))
+    assert sequences == feed.sequences(step)
+
+
 @given(new=some_rows, replayed=some_rows, size=st.integers(1, 9), count=st.integers(1, 3))
 def test_passes_alike_hold_a_step_whole_in_few_shapes(
     new: np.ndarray, replayed: np.ndarray, size: int, count: int
 ) -> None:
     """New and replayed rows pass apart, each in passes of one shape; what fills one up predicts nothing."""
     feed, step = (
-        CausalFeed(NEW, REPLAY, packed=True, pad=0, size=size, device=CPU, longest=24, alike=True),
+        CausalFeed(NEW, REPLAY, pad=0, size=size, device=CPU, longest=24, alike=True),
         Step(new, replayed),
     )
     predicted, sequences = [0, 0], 0
@@ -87,25 +125,27 @@ def test_passes_alike_hold_a_step_whole_in_few_shapes(
 
 def test_widths_are_no_larger_than_the_widest_row_needs() -> None:
     """Short rows are not padded to the longest sequence."""
-    short = rows_of(Encoder(tiny.tokenizer(), 48)(tiny.samples(5, seed=1, longest=1)), 48, packed=False)
-    feed = CausalFeed(short, short, packed=False, pad=0, size=8, device=CPU)
-    (batch,) = feed.micro_batches(Step(np.arange(5), NONE))
+    text = Encoder(tiny.tokenizer(), 48)(tiny.samples(5, seed=1, longest=1))
+    short = rows_of(text, 48)
+    lone = LonePieces.of(short, text)
+    feed = CausalFeed(short, short, pad=0, size=8, device=CPU, apart=PiecesApart(lone, lone, 8 * 48))
+    (batch,) = feed.micro_batches(Step(np.arange(len(short)), NONE))
     assert batch.inputs["input_ids"].shape == (5, 8)
     assert "position_ids" not in batch.inputs
 
 
 def test_padding_keeps_within_what_the_model_takes() -> None:
     """A model with 45 learned positions has none for the padding of a full row to a rounder width."""
-    long = rows_of(Encoder(tiny.tokenizer(), 45)(tiny.samples(20, seed=1, longest=20)), 45, packed=True)
+    long = rows_of(Encoder(tiny.tokenizer(), 45)(tiny.samples(20, seed=1, longest=20)), 45)
     assert long.widths.max() == 45
-    feed = CausalFeed(long, long, packed=True, pad=0, size=64, device=CPU, longest=45)
+    feed = CausalFeed(long, long, pad=0, size=64, device=CPU, longest=45)
     (batch,) = feed.micro_batches(Step(np.arange(len(long)), NONE))
     assert batch.inputs["input_ids"].shape[1] == 45
 
 
 def test_replayed_rows_of_a_pass_can_be_cut_off() -> None:
     """What the parent sees are the replayed rows' own tokens."""
-    feed = CausalFeed(NEW, REPLAY, packed=True, pad=0, size=9, device=CPU)
+    feed = CausalFeed(NEW, REPLAY, pad=0, size=9, device=CPU)
     (batch,) = feed.micro_batches(Step(np.arange(2), np.arange(3)))
     (alone,) = feed.micro_batches(Step(NONE, np.arange(3)))
     cut = batch.replayed_inputs()

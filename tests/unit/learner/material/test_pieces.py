@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learner.directory.round_directory import RoundSample
-from learner.material.batches import fill_row, rows_of
+from learner.material.batches import LonePieces, fill_row, rows_of
 from learner.material.encoding import Encoded
 from learner.material.pieces import Piece, pieces_of, scoring_windows, training_pieces
 from learner.objectives.forward_pass import IGNORED
@@ -82,7 +82,7 @@ def test_a_row_holds_its_pieces_and_predicts_what_is_theirs(
 ) -> None:
     """Place by place: what is predicted is the token that follows, in order, and none follows the lead."""
     text = encoded(items, lead)
-    rows = rows_of(text, longest, packed=packed)
+    rows = rows_of(text, longest) if packed else LonePieces.of(rows_of(text, longest), text).rows
     predicted: list[int] = []
     for row in range(len(rows)):
         shape = int(rows.widths[row]) + 2
@@ -127,7 +127,7 @@ def test_of_a_chat_what_is_learned_is_predicted_once_and_the_rest_never(
     text = replace(plain, learned=learned)
     firsts = set(text.bounds[:-1].tolist())
     expected = [at for at in range(len(text.tokens)) if learned[at] and at not in firsts]
-    rows = rows_of(text, longest, packed=packed)
+    rows = rows_of(text, longest) if packed else LonePieces.of(rows_of(text, longest), text).rows
     trained: list[int] = []
     for number in range(len(rows)):
         ids, positions = np.zeros(longest, np.int64), np.empty(longest, np.int64)

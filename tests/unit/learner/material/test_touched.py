@@ -35,10 +35,10 @@ def prepared(fresh: Encoded, replay: Encoded = NONE, *, classes: int | None = No
 def test_a_document_is_touched_when_any_of_its_tokens_was_in_a_step(lengths: list[int], data: st.DataObject) -> None:
     """Packed with others or cut into pieces; one that predicts nothing never is."""
     text = encoded(lengths)
-    rows = rows_of(text, 16, packed=True)
+    rows = rows_of(text, 16)
     chosen = data.draw(st.sets(st.integers(0, max(0, len(rows) - 1)))) if len(rows) else set()
     steps = [Step(np.array(sorted(chosen), np.int64), np.empty(0, np.int64))]
-    nothing = rows_contents(rows_of(NONE, 16, packed=True), NONE)
+    nothing = rows_contents(rows_of(NONE, 16), NONE)
     seen = find_touched(steps, rows_contents(rows, text), nothing, text.samples)
     tokens = {
         int(text.tokens[at]) for row in chosen for piece in rows.rows[row] for at in range(piece.start, piece.stop)

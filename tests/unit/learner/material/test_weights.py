@@ -13,11 +13,12 @@ from torch import Tensor
 
 from learner.devices.device import choose
 from learner.directory.round_directory import RoundSample
-from learner.material.batches import Step, rows_of
+from learner.material.batches import LonePieces, Step, rows_of
 from learner.material.encoding import Encoder
 from learner.material.feeds import CausalFeed, ClassifierFeed, Feed, MaskedFeed, PairFeed
 from learner.material.masks import Masking, masked_rows
 from learner.material.pairs import pair_rows
+from learner.material.rows_of_passes import PiecesApart
 from learner.material.weights import document_weights, row_weights
 from learner.objectives.forward_pass import IGNORED
 from learner.objectives.losses import CausalObjective, ClassifierObjective, Objective
@@ -32,8 +33,10 @@ MakeFeed = Callable[[Samples, Samples, int], Feed]
 
 def causal(new: Samples, replay: Samples, size: int, *, packed: bool = True) -> Feed:
     """Rows of packed documents, some of them in several pieces."""
-    fresh, old = (rows_of(Encoder(tiny.tokenizer(), 48)(text), 24, packed=packed) for text in (new, replay))
-    return CausalFeed(fresh, old, packed=packed, pad=0, size=size, device=CPU.where)
+    texts = [Encoder(tiny.tokenizer(), 48)(text) for text in (new, replay)]
+    fresh, old = (rows_of(text, 24) for text in texts)
+    apart = PiecesApart(LonePieces.of(fresh, texts[0]), LonePieces.of(old, texts[1]), 24 * size)
+    return CausalFeed(fresh, old, pad=0, size=size, device=CPU.where, longest=24, apart=None if packed else apart)
 
 
 def paired(new: Samples, replay: Samples, size: int) -> Feed:
@@ -158,7 +161,7 @@ def test_a_piece_has_the_weight_of_its_document() -> None:
     """Also where several documents share a row, and one is cut into several."""
     samples = weighed(tiny.samples(3, seed=1, longest=8), [1, 2, 3])
     text = Encoder(tiny.tokenizer(), 200)(samples)
-    rows = rows_of(text, 24, packed=True)
+    rows = rows_of(text, 24)
     found = row_weights(text, rows.rows)
     assert found is not None
     for pieces, weights in zip(rows.rows, found.pieces, strict=True):

@@ -152,13 +152,14 @@ def test_bfloat16_learns_as_float32_does(tmp_path: Path) -> None:
 
 
 def test_packing_does_not_change_what_a_document_teaches(tmp_path: Path) -> None:
-    """The first step's loss over all documents is the same packed and one by one."""
-    everything = PLAIN.model_copy(update={"batch_sequences": 100, "micro_batch": 100})
-    (packed, *_), _, _ = run(everything, tmp_path)
-    (alone, *_), _, _ = run(everything, tmp_path, packed=False)
-    assert packed.losses == pytest.approx(alone.losses, rel=1e-5)
-    assert packed.gradient_norm == pytest.approx(alone.gradient_norm, rel=1e-4)
-    assert packed.targets == alone.targets
+    """Each step of a round has the same documents packed and one by one: as many tokens, and the same loss."""
+    packed, _, _ = run(PLAIN, tmp_path)
+    alone, _, _ = run(PLAIN, tmp_path, packed=False)
+    assert len(packed) > 2
+    for one, other in zip(packed, alone, strict=True):
+        assert one.losses == pytest.approx(other.losses, rel=1e-4)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-3)
+        assert (one.targets, one.tokens) == (other.targets, other.tokens)
 
 
 def test_pull_keeps_weights_nearer_to_the_parent(tmp_path: Path) -> None:
