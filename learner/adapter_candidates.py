@@ -5,15 +5,18 @@ What the round learned is put beside what the parent's adapter holds, so that a 
     G + B A + (1 - t) b a
 
 exactly: G the ground as it is stored, B A of the parent, b a of the round. Each is written first, then read back and
-scored: what the gate judges is what serves. The adapter's rank grows with each round; after `adapter_rounds` of them a
-round's candidates are whole models once more, the next ground.
+scored: what the gate judges is what serves. The adapter's rank grows with each round; after `adapter_rounds` of them,
+or where B A is beyond `adapter_drift` of the size of G, a round's candidates are whole models once more, the next
+ground.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from checkpoints.adapters.ground import BELOW, Ground, is_adapter, read_ground, whole_dir
 from checkpoints.adapters.low_rank import Adapted, AdapterWeights, LowRank, read_adapter, write_adapter
@@ -26,7 +29,7 @@ from checkpoints.manifest import MANIFEST, Manifest, digest_of, files_of_model
 from checkpoints.probe.reference import reference_of
 from checkpoints.probe.reference_answer import write_reference
 from learner.directory.links import link_or_copy
-from learner.directory.round_directory import CANDIDATES, IMPORTANCE, PARENT, RoundSpec, candidate_name
+from learner.directory.round_directory import CANDIDATES, IMPORTANCE, PARENT, candidate_name
 from learner.objectives.importance import Importance, save_importance
 from learner.workbench import Workbench
 
@@ -34,20 +37,52 @@ KEPT: Final = "lora"
 """The kind of adapter that is kept as one. Of DoRA's change no engine but peft itself makes use: vLLM loads none."""
 
 
-def stays_adapter(spec: RoundSpec, parent: Path) -> bool:
-    """Tell whether a round's candidates are adapters, or whole models.
+def stays_adapter(bench: Workbench) -> tuple[bool, str]:
+    """Tell whether a round's candidates are adapters, or whole models, and in a sentence that drift made them so.
 
     Args:
-        spec: of the round.
-        parent: directory of its parent.
+        bench: of the round; its model still is the parent.
 
     Raises:
         checkpoints.errors.UnusableModel: what the parent says of its ground is damaged.
     """
-    ground = read_ground(parent)
-    rounds = 0 if ground is None else ground.rounds
+    spec, parent = bench.given.spec, bench.given.path / PARENT
+    recipe, ground = spec.recipe, read_ground(parent)
     # A head that grows has other labels in its configuration than the ground.
-    return spec.recipe.adapter == KEPT and rounds < spec.recipe.adapter_rounds and not spec.new_labels
+    if recipe.adapter != KEPT or spec.new_labels:
+        return False, ""
+    if ground is None:
+        return recipe.adapter_rounds > 0, ""
+    if ground.rounds >= recipe.adapter_rounds:
+        return False, ""
+    found = drift(bench.model, read_adapter(parent))
+    if found <= recipe.adapter_drift:
+        return True, ""
+    return False, (
+        f"The parent's adapter has moved the weights that it changes by {found:.2f} of their size, more than "
+        f"{recipe.adapter_drift:g} (learner.recipe.adapter_drift): candidates are whole models, the next ground."
+    )
+
+
+@torch.no_grad()
+def drift(model: Any, adapter: AdapterWeights) -> float:
+    """How large an adapter's changes are over the weights of the ground that they change: Frobenius norms, |B A| / |G|.
+
+    Args:
+        model: with the changes, W = G + B A.
+        adapter: of that model.
+    """
+    moved = size = 0.0
+    for name, change in adapter.changes.items():
+        module = model.get_submodule(name)
+        weight = module.weight.T if isinstance(module, Conv1D) else module.weight
+        a, b = (factor.to(weight.device, weight.dtype) for factor in (change.a, change.b))
+        # By what is of the size of the rank: neither B A nor G is made.
+        squared = float(((b.T @ b) * (a @ a.T)).sum())
+        along = float(((weight @ a.T) * b).sum())
+        moved += squared
+        size += float(torch.linalg.vector_norm(weight)) ** 2 - 2 * along + squared
+    return math.sqrt(max(moved, 0.0) / size) if size > 0 else 0.0
 
 
 def adapter_candidates(

@@ -154,7 +154,7 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
         best = best_scores(bench, texts.slices)
     with skills.phase():
         earlier_answers = skills.ask_earlier()
-    keeps_adapter = stays_adapter(given.spec, given.path / PARENT)
+    keeps_adapter, merge_note = stays_adapter(bench)
     # Not before the parent was scored: what serves, and is to be bettered, is the parent as it is stored. An adapter
     # lies on just that, and holds in float32 what is learned.
     if not keeps_adapter and not bench.trains_as_stored:
@@ -180,6 +180,7 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     found = _scored(bench, made, texts.slices, skills, parent=parent, base=base)
     summary = _summary(bench, training, texts.fresh, note)
     summary = replace(summary, importance_sequences=importance.sequences, moments_note=moments.note)
+    summary = replace(summary, merge_note=merge_note)
     return replace(
         _with_touched(_report(bench, Outcome.TRAINED, "", new_text), summary, material, training, given.fresh),
         slices=join_scores(base, parent, best, found.slices),

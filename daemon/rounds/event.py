@@ -79,14 +79,14 @@ def _facts(round_: Round, conclusion: Conclusion, now: float) -> dict[str, Any]:
             "losses": dict(training.losses),
             "peak_memory_bytes": training.peak_memory_bytes,
         }
-        if training.replay_note:
-            facts["replay_note"] = training.replay_note
-        if training.checkpointing_note:
-            facts["checkpointing_note"] = training.checkpointing_note
-        if training.compile_note:
-            facts["compile_note"] = training.compile_note
-        if training.moments_note:
-            facts["moments_note"] = training.moments_note
+        notes = {
+            "replay_note": training.replay_note,
+            "checkpointing_note": training.checkpointing_note,
+            "compile_note": training.compile_note,
+            "moments_note": training.moments_note,
+            "merge_note": training.merge_note,
+        }
+        facts |= {name: note for name, note in notes.items() if note}
     return facts
 
 

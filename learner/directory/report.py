@@ -243,6 +243,8 @@ class TrainingSummary:
         importance_sequences: on which importance was estimated, before the training and after it; 0 where it was not.
         moments_note: one sentence where weights began without the optimizer's moments of the round before, though the
             recipe carries them; else empty.
+        merge_note: one sentence where candidates are whole models as their parent's adapter had moved its ground too
+            far; else empty.
     """
 
     steps: NonNegativeInt
@@ -264,6 +266,7 @@ class TrainingSummary:
     importance_sequences: NonNegativeInt = 0
     moments_note: str = ""
     compile_note: str = ""
+    merge_note: str = ""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -36,7 +36,13 @@ WHOLE = {
     "interpolation": [0.0, 0.5],
     "early_stop_checks": 0,
 }
-LORA = WHOLE | {"adapter": "lora", "adapter_rank": 1, "adapter_rounds": 2, "learning_rate": 5e-2}
+LORA = WHOLE | {
+    "adapter": "lora",
+    "adapter_rank": 1,
+    "adapter_rounds": 2,
+    "adapter_drift": 1000.0,
+    "learning_rate": 5e-2,
+}
 CUTS = [DurableStep.STAGE_COPY, DurableStep.PUBLISHED, DurableStep.POINTED, DurableStep.REMOVE_RENAME]
 
 

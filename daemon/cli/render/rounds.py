@@ -119,7 +119,7 @@ def _beside_the_checks(verdict: Mapping[str, Any]) -> Iterator[str]:
 def _notes(facts: RoundAnswer) -> Iterator[str]:
     """What is out of the ordinary in what a round was given, and in what becomes of it."""
     training = facts.get("report", {}).get("training") or {}
-    for note in ("replay_note", "checkpointing_note", "compile_note", "moments_note"):
+    for note in ("replay_note", "checkpointing_note", "compile_note", "moments_note", "merge_note"):
         if training.get(note):
             yield training[note]
     if facts.get("left_out"):

@@ -20,7 +20,7 @@ PARTS: Final = {
     "replay": "replayed",
     "slice": "held out, to judge by",
 }
-NOTES: Final = ("replay_note", "checkpointing_note", "compile_note", "moments_note")
+NOTES: Final = ("replay_note", "checkpointing_note", "compile_note", "moments_note", "merge_note")
 BAR: Final = 100.0
 
 

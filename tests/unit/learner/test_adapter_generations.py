@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from checkpoints.load import load_beside, load_model, load_tokenizer
 from checkpoints.probe.reference import reference_of
 from checkpoints.probe.reference_answer import read_reference
 from gate.measures import mean_nll
+from learner.adapter_candidates import drift
 from learner.directory.report import Outcome, Report
 from learner.directory.round_directory import IMPORTANCE, PARENT, RESIDUALS
 from learner.errors import BadRoundDirectory
@@ -33,7 +35,15 @@ BY_PEFT = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureW
 """For tests that load with peft itself, which asks transformers in a way that it is to lose."""
 
 LORA = tiny.SMALL.model_copy(
-    update={"adapter": "lora", "adapter_rank": 2, "adapter_rounds": 3, "learning_rate": 2e-2, "early_stop_checks": 0}
+    update={
+        "adapter": "lora",
+        "adapter_rank": 2,
+        "adapter_rounds": 3,
+        # Random weights are small, and move far.
+        "adapter_drift": 1000.0,
+        "learning_rate": 2e-2,
+        "early_stop_checks": 0,
+    }
 )
 
 
@@ -76,6 +86,36 @@ def test_three_rounds_make_adapters_on_the_base_and_the_next_a_whole_generation(
         }
     assert read_ground(line.store.path(4)) is None
     assert (line.store.path(4) / "config.json").is_file()
+
+
+@pytest.mark.parametrize("make", [tiny.llama, tiny.gpt2])
+def test_drift_is_the_norm_of_the_change_over_that_of_what_it_changes(make: Callable[[], Any], tmp_path: Path) -> None:
+    """Over all changed matrices together, however they are stored; found without making either."""
+    line = line_of(tmp_path, make())
+    line.run()
+    adapter, model = read_adapter(line.store.path(1)), load_model(line.store.path(1), "causal-lm", dtype=torch.float32)
+    ground = load_model(line.store.path(0), "causal-lm", dtype=torch.float32)
+    names = [f"{name}.weight" for name in adapter.changes]
+    before, after = (tiny.weights_of(each) for each in (ground, model))
+    moved = torch.cat([(after[name] - before[name]).flatten() for name in names])
+    size = torch.cat([before[name].flatten() for name in names])
+    assert drift(model, adapter) == pytest.approx(float(moved.norm() / size.norm()), rel=1e-3)
+
+
+def test_an_adapter_that_moved_its_ground_too_far_is_merged_by_the_next_round(tmp_path: Path) -> None:
+    """Which says by how much; one within the bound goes on."""
+    line = line_of(tmp_path, tiny.llama())
+    line.run()
+    far = drift(load_model(line.store.path(1), "causal-lm", dtype=torch.float32), read_adapter(line.store.path(1)))
+    line.recipe = LORA.model_copy(update={"adapter_drift": 1.01 * far})
+    within = line.run().training
+    line.recipe = LORA.model_copy(update={"adapter_drift": 0.01 * far})
+    beyond = line.run().training
+    assert within is not None
+    assert beyond is not None
+    assert [read_ground(line.store.path(number)) is None for number in (1, 2, 3)] == [False, False, True]
+    assert within.merge_note == ""
+    assert "(learner.recipe.adapter_drift): candidates are whole models" in beyond.merge_note
 
 
 def test_each_says_what_it_answers(made: tuple[Line, list[Report]]) -> None:

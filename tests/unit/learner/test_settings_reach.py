@@ -75,6 +75,7 @@ ELSEWHERE: Final = {
     "adapter_alpha": "of the adapter: tests/unit/learner/test_adapting.py",
     "adapter_modules": "of the adapter: tests/unit/learner/test_adapting.py",
     "adapter_rounds": "of the adapter: tests/unit/learner/test_adapter_generations.py",
+    "adapter_drift": "of the adapter: tests/unit/learner/test_adapter_generations.py",
     "adapter_base": "of the adapter: tests/unit/learner/test_four_bits.py",
     "gradient_checkpointing": "changes no result: tests/unit/learner/training/test_train.py",
 }

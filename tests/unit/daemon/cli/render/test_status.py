@@ -180,6 +180,7 @@ def test_a_round_says_what_is_new(screen: io.StringIO) -> None:
         ("replay_note", "7.4% of what was trained is replayed text, not 60%: there are 20 documents to replay."),
         ("compile_note", "The model's layers ran as they are, not compiled (learner.compile): no C++ compiler."),
         ("moments_note", "The optimizer's moments began anew: generation 2 has none beside it."),
+        ("merge_note", "The parent's adapter has moved the weights that it changes by 0.30 of their size."),
     ],
 )
 def test_a_round_says_what_was_otherwise_than_wanted(screen: io.StringIO, name: str, note: str) -> None:
