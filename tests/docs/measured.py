@@ -45,6 +45,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "a step at a vocabulary of 152,000": (
         "peak of a step / the model's own and one part",
         "losses and gradients, farthest off, in millionths",
+        "peak of importance / the model's own, three of its weights and one part",
     ),
     "what eight rounds at 1e-5 gain": ("gain stored in bfloat16 / in float32",),
     "the learner's tokens/s": ("learner's tokens/s / bare loop's", "learner's tokens/s / Trainer's"),
