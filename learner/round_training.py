@@ -143,8 +143,7 @@ def train_round(
         compiles=spec.compile,
     )
     stopping = _stopping(bench, given.early_stop)
-    # Of divided weights no rank has what the first one would save: such a round begins anew.
-    saves = None if bench.is_sharded else saves_of(bench, material.steps)
+    saves = saves_of(bench, material.steps)
     # Before a save that the round goes on from, which has its own.
     moments.begin(trainer)
     training = train(trainer, material.steps, spec.recipe, progress=bench.progress, stopping=stopping, saves=saves)

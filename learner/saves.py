@@ -7,17 +7,19 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 import transformers
 from torch import Tensor
 
 from checkpoints.json_files import write_sorted_json
+from checkpoints.manifest import ListedFile
 from learner.devices.ranks import ALONE, Ranks
 from learner.directory.round_directory import EARLY_STOP, FRESH, REPLAY
 from learner.directory.saved_round import (
     SavedRound,
+    SavedShare,
     UnusableSave,
     drop_unnoted,
     forget_saved,
@@ -52,6 +54,7 @@ class RoundSaves:
         every: seconds between two saves; None for never.
         progress: told of each.
         ranks: that run the round together: all of them go on from what the first one saves.
+        divided: whether the weights are divided over them; each then saves its shares, and goes on from these.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class RoundSaves:
         every: float | None,
         progress: Progress,
         ranks: Ranks = ALONE,
+        divided: bool = False,
     ) -> None:
-        self._ranks = ranks
+        self._ranks, self._divided = ranks, divided
         self._directory, self._belongs_to, self._progress = directory, dict(belongs_to), progress
         self._every, self._times = every, SaveTimes(every, progress.clock())
 
@@ -82,10 +86,9 @@ class RoundSaves:
 
     def _go_on(self, trainer: Trainer, stopping: EarlyStopping | None) -> Training:
         try:
-            saved = read_saved(self._directory)
+            saved, held = self._read()
             if saved is None:
                 return Training()
-            held = _read(require_usable(self._directory, saved, self._belongs_to))
             trainer.go_on(held)
         except UnusableSave as error:
             self._progress.say("begun_anew", reason=f"what the round had saved cannot be used: {error}")
@@ -93,6 +96,26 @@ class RoundSaves:
         if stopping is not None and saved.place.stopping is not None:
             stopping.go_on(saved.place.stopping, _best_weights(held))
         return Training.at(saved.place)
+
+    def _read(self) -> tuple[SavedRound | None, dict[str, Tensor]]:
+        """What was saved, and its tensors.
+
+        Raises:
+            UnusableSave: it cannot be used; of divided weights, any of its shares.
+        """
+        saved, held, why = None, dict[str, Tensor](), ""
+        try:
+            saved = read_saved(self._directory)
+            if saved is not None:
+                rank = self._ranks.rank if self._divided else 0
+                held = _read(require_usable(self._directory, saved, self._belongs_to, rank))
+        except UnusableSave as error:
+            why = str(error)
+        if self._divided:
+            why = next(filter(None, self._ranks.gather(why)), "")
+        if why:
+            raise UnusableSave(why)
+        return saved, held
 
     def _tidy(self, training: Training) -> None:
         """Remove what no round goes on from: what could not be used, or what a save left half done when cut off."""
@@ -109,7 +132,7 @@ class RoundSaves:
 
     def save(self, trainer: Trainer, stopping: EarlyStopping | None, training: Training) -> None:
         """Save where the round stands; one that the disk refuses is told of, and the one before it stands."""
-        if not self._ranks.is_first:
+        if not (self._ranks.is_first or self._divided):
             return
         began = self._progress.clock()
         try:
@@ -126,14 +149,43 @@ class RoundSaves:
         tensors = trainer.tensors()
         if stopping is not None:
             tensors |= {f"best.{index:06d}": weight for index, weight in enumerate(stopping.best_weights())}
-        _require_room(self._directory, sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()))
-        path = tensors_path(self._directory, training.steps)
         try:
-            listed = write_streamed(path, tensors, self._progress.alive)
-            note_saved(self._directory, SavedRound(self._belongs_to, training.place(stopping), path.name, listed))
+            first, *others = self._shares(tensors, training.steps)
+            if self._ranks.is_first:
+                place = training.place(stopping)
+                saved = SavedRound(self._belongs_to, place, first.tensors, first.listed, tuple(others))
+                note_saved(self._directory, saved)
         finally:
-            drop_unnoted(self._directory)
-        return listed.bytes
+            if self._ranks.is_first:
+                drop_unnoted(self._directory)
+            if self._divided:
+                # None writes the next one's while another still looks what is to go.
+                self._ranks.wait()
+        return sum(share.listed.bytes for share in (first, *others))
+
+    def _shares(self, tensors: Mapping[str, Tensor], steps: int) -> list[SavedShare]:
+        """Write this rank's tensors; return what all that write have written.
+
+        Raises:
+            OSError: the disk refused, this rank's or another's.
+        """
+        own: list[Any] | None = None
+        refused: OSError | None = None
+        try:
+            size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+            _require_room(self._directory, size * self._ranks.count if self._divided else size)
+            path = tensors_path(self._directory, steps, self._ranks.rank)
+            listed = write_streamed(path, tensors, self._progress.alive)
+            own = [path.name, listed.sha256, listed.bytes]
+        except OSError as error:
+            refused = error
+        every = self._ranks.gather(own) if self._divided else [own]
+        if refused is not None:
+            raise refused
+        written = [each for each in every if each is not None]
+        if len(written) < len(every):
+            raise OSError(errno.EIO, "another rank could not write its share", str(self._directory))
+        return [SavedShare(name, ListedFile(sha256, size)) for name, sha256, size in written]
 
 
 def _require_room(directory: Path, size: int) -> None:
@@ -159,8 +211,16 @@ def _best_weights(held: Mapping[str, Tensor]) -> list[Tensor]:
 def saves_of(bench: Workbench, steps: Sequence[Step]) -> RoundSaves:
     """Return what saves a round whose steps are planned."""
     spec = bench.given.spec
-    belongs_to, every = known_by(bench, steps), spec.save_seconds
-    return RoundSaves(bench.given.path, belongs_to, every=every, progress=bench.progress, ranks=bench.ranks)
+    # By the first one's device: each rank has another.
+    belongs_to, every = bench.ranks.gather(known_by(bench, steps))[0], spec.save_seconds
+    return RoundSaves(
+        bench.given.path,
+        belongs_to,
+        every=every,
+        progress=bench.progress,
+        ranks=bench.ranks,
+        divided=bench.is_sharded,
+    )
 
 
 def known_by(bench: Workbench, steps: Sequence[Step]) -> dict[str, str]:
@@ -174,9 +234,11 @@ def known_by(bench: Workbench, steps: Sequence[Step]) -> dict[str, str]:
     adapters = {} if spec.recipe.adapter is None else {"version of peft": version("peft")}
     # Before, each was a row of the plan: the same numbers would name other text.
     apart = {"pieces": "read apart, planned in rows"} if _reads_pieces_apart(bench.shape) else {}
+    divided = {"weights": f"divided over {bench.ranks.count} ranks"} if bench.is_sharded else {}
     return (
         adapters
         | apart
+        | divided
         | {
             "round": f"{spec.round}, seed {spec.seed}",
             "parent": spec.parent.digest,

@@ -2,6 +2,7 @@
 
 saved/state.json           where it stands, and what the tensors' file must be: written last, so that the save is whole
 saved/000120.safetensors   weights, optimizer, the best weights so far, random state, after as many steps
+saved/000120-1.safetensors of weights that are divided over ranks what the second holds, and so on
 """
 
 import shutil
@@ -68,6 +69,19 @@ class TrainingPlace:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class SavedShare:
+    """What a rank saved that holds a share of divided weights.
+
+    Attributes:
+        tensors: name of its file.
+        listed: what that file must be.
+    """
+
+    tensors: str
+    listed: ListedFile
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class SavedRound:
     """A save, without its tensors.
 
@@ -76,6 +90,7 @@ class SavedRound:
         place: where the training stands.
         tensors: name of their file.
         listed: what that file must be.
+        shares: those of the ranks after the first, in their order, where weights are divided over them.
         format: of the save.
     """
 
@@ -83,18 +98,32 @@ class SavedRound:
     place: TrainingPlace
     tensors: str
     listed: ListedFile
+    shares: tuple[SavedShare, ...] = ()
     format: Literal[1] = FORMAT
 
+    def of_rank(self, rank: int) -> SavedShare:
+        """What a rank goes on from: where nothing is divided, all from the same.
 
-def tensors_path(directory: Path, steps: int) -> Path:
-    """Where a round's tensors go after so many steps; the folder is made. No two saves share a file.
+        Raises:
+            UnusableSave: it had no such rank.
+        """
+        every = (SavedShare(self.tensors, self.listed), *self.shares)
+        if not self.shares:
+            return every[0]
+        if rank >= len(every):
+            raise UnusableSave(f"it is divided over {len(every)} ranks")
+        return every[rank]
+
+
+def tensors_path(directory: Path, steps: int, rank: int = 0) -> Path:
+    """Where a round's tensors go after so many steps, or a rank's share; the folder is made. No two saves share a file.
 
     Raises:
         OSError: the round's directory is gone, or the disk refused.
     """
     # Without parents: a round whose directory was erased meanwhile must not begin it anew.
     (directory / SAVED).mkdir(exist_ok=True)
-    return directory / SAVED / f"{steps:06d}.safetensors"
+    return directory / SAVED / f"{steps:06d}{f'-{rank}' if rank else ''}.safetensors"
 
 
 def note_saved(directory: Path, saved: SavedRound) -> None:
@@ -115,8 +144,9 @@ def drop_unnoted(directory: Path) -> None:
         saved = read_saved(directory)
     except UnusableSave:
         saved = None
+    noted = set() if saved is None else {STATE, saved.tensors, *(share.tensors for share in saved.shares)}
     for path in (directory / SAVED).glob("*"):
-        if saved is None or path.name not in (STATE, saved.tensors):
+        if path.name not in noted:
             path.unlink(missing_ok=True)
 
 
@@ -145,8 +175,8 @@ def saved_step(directory: Path) -> int | None:
     return None if saved is None else saved.place.steps
 
 
-def require_usable(directory: Path, saved: SavedRound, belongs_to: Mapping[str, str]) -> Path:
-    """Return the file of a save's tensors, of a round that is known by `belongs_to`.
+def require_usable(directory: Path, saved: SavedRound, belongs_to: Mapping[str, str], rank: int = 0) -> Path:
+    """Return the file of a save's tensors, or of a rank's share, of a round that is known by `belongs_to`.
 
     Raises:
         UnusableSave: it is of another round, or damaged.
@@ -154,10 +184,11 @@ def require_usable(directory: Path, saved: SavedRound, belongs_to: Mapping[str, 
     differing = sorted(name for name, value in belongs_to.items() if saved.belongs_to.get(name) != value)
     if differing:
         raise UnusableSave(f"it was saved with another {', '.join(differing)}")
-    path = directory / SAVED / saved.tensors
+    share = saved.of_rank(rank)
+    path = directory / SAVED / share.tensors
     try:
         # The size first: it costs nothing, and tells the most frequent damage, a file that was cut off.
-        is_whole = path.stat().st_size == saved.listed.bytes and sha256_of(path) == saved.listed.sha256
+        is_whole = path.stat().st_size == share.listed.bytes and sha256_of(path) == share.listed.sha256
     except OSError as error:
         raise UnusableSave(f"{path.name} cannot be read: {error.strerror}") from error
     if not is_whole:

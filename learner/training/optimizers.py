@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from learner.settings import RecipeSettings
 from learner.training.adamw_8bit import AdamW8bit
 from learner.training.coded_moments import Moments
-from learner.weights.sharded import is_divided, placed_like, whole_of
+from learner.weights.sharded import is_divided, local_part, placed_like, share_like, whole_of
 
 
 class Optimizer(Protocol):
@@ -61,14 +61,21 @@ class AdamW:
     def tensors(self) -> dict[str, Tensor]:
         """See `Optimizer`."""
         states = self._optimizer.state_dict()["state"]
-        return {f"{index}.{name}": moment for index, moments in states.items() for name, moment in moments.items()}
+        return {
+            f"{index}.{name}": local_part(moment)
+            for index, moments in states.items()
+            for name, moment in moments.items()
+        }
 
     def go_on(self, held: Mapping[str, Tensor]) -> None:
         """See `Optimizer`."""
         moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        # Torch's own numbers follow its groups.
+        weights = [weight for group in self._optimizer.param_groups for weight in group["params"]]
         for name, moment in held.items():
-            index, _, which = name.partition(".")
-            moments[int(index)][which] = moment.clone()
+            number, _, which = name.partition(".")
+            index = int(number)
+            moments[index][which] = moment.clone() if which == "step" else share_like(moment.clone(), weights[index])
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(moments)})
 
     def moments(self) -> Iterator[tuple[int, Moments]]:

@@ -30,7 +30,7 @@ from learner.training.early_stopping import EarlyStopping
 from learner.training.lockstep import Turn, first_made, turns, turns_alone
 from learner.training.optimizers import optimizer_of
 from learner.training.schedules import rate_factor, share_done, warmup_share
-from learner.weights.sharded import at_rest, clip_gradients, is_divided
+from learner.weights.sharded import at_rest, clip_gradients, is_divided, local_part
 
 # The report's losses are means over this share of the steps, at the end: one step's alone is mostly chance.
 LAST_STEPS_SHARE = 0.1
@@ -151,7 +151,7 @@ class Trainer:
         compiles: bool = False,
     ) -> None:
         self.ranks, self.compiles, self._seed = ranks, compiles, torch.initial_seed()
-        self.model, self._feed, self._pull = model, feed, pull
+        self.model, self.feed, self._pull = model, feed, pull
         self._recipe, self._peak_rate, self.device = recipe, peak_rate, device
         self.compiling = Compiling(pass_of(model, parent, objective, device, router=router, standing=standing))
         self._passed = passed
@@ -167,8 +167,8 @@ class Trainer:
             step: the round's first one, on whose text it is tried. Nothing is trained by it.
             progress: told of what came of it.
         """
-        alike = isinstance(self._feed, CausalFeed) and self._feed.alike
-        batches = list(self._feed.micro_batches(step, self.ranks.share)) if alike else []
+        alike = isinstance(self.feed, CausalFeed) and self.feed.alike
+        batches = list(self.feed.micro_batches(step, self.ranks.share)) if alike else []
         self.compiling.begin(batches, self._weights, self.device, progress)
 
     def step(self, step: Step, rate: float, following: Step | None = None) -> StepFigures:
@@ -182,7 +182,7 @@ class Trainer:
         Raises:
             Diverged: loss or gradient is not finite; the weights are as they were.
         """
-        targets, tokens = self._feed.targets(step), self._feed.tokens(step)
+        targets, tokens = self.feed.targets(step), self.feed.tokens(step)
         try:
             sums = self._pass_all(step, sum(targets), sum(tokens))
         except Exception as error:
@@ -249,8 +249,8 @@ class Trainer:
         return None if self._pull is None else float(self._pull.value())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all that steps change, by name: weights, buffers, the optimizer's moments, torch's random state."""
-        held: dict[str, Tensor] = {f"weight.{name}": weight for name, weight in self.trained().items()}
+        """Return all that steps change, by name: of weights and the optimizer's moments what this rank holds."""
+        held: dict[str, Tensor] = {f"weight.{name}": local_part(weight) for name, weight in self.trained().items()}
         held |= {f"buffer.{name}": buffer for name, buffer in self.model.named_buffers()}
         held |= {f"optimizer.{name}": tensor for name, tensor in self._optimizer.tensors().items()}
         return held | {f"random.{name}": state for name, state in random_state(self.device).items()}
@@ -379,7 +379,7 @@ def _begun(
     """What the training had come to where it was saved, from which it goes on; else nothing."""
     training = Training() if saves is None else saves.go_on(trainer, stopping)
     if training.steps:
-        before = sum(len(step.new) + len(step.replayed) for step in steps[: training.steps])
+        before = sum(map(trainer.feed.sequences, steps[: training.steps]))
         progress.count_earlier(before, training.seconds)
         progress.say("goes_on", step=training.steps, steps=len(steps), trained_seconds=round(training.seconds, 3))
     return training

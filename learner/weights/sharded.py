@@ -106,6 +106,15 @@ def placed_like(whole: Tensor, weight: Tensor) -> Tensor:
     return DTensor.from_local(share, mesh, placements, run_check=False, shape=weight.shape, stride=divided.stride())
 
 
+def share_like(share: Tensor, weight: Tensor) -> Tensor:
+    """Return a rank's share of a tensor that is divided as a weight is; itself where that is not divided."""
+    if not isinstance(weight, DTensor):
+        return share
+    moved = share.to(local_part(weight).device)
+    mesh, placements = weight.device_mesh, weight.placements
+    return DTensor.from_local(moved, mesh, placements, run_check=False, shape=weight.shape, stride=weight.stride())
+
+
 @torch.no_grad()
 def clip_gradients(weights: Sequence[nn.Parameter], most: float, ranks: Ranks) -> Tensor:
     """Bound the norm of weights' gradients, in place; return what it was, a scalar on the device.

@@ -4,6 +4,7 @@ The library's own writer takes all tensors in main memory at once: of a model th
 the optimizer's moments. Its reader maps the file, and what was read counts as the process's as long as it is open.
 """
 
+import ctypes
 import hashlib
 import json
 import os
@@ -78,7 +79,10 @@ def _parts(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> Iterator[
     yield len(header).to_bytes(LENGTH_BYTES, "little")
     yield header
     for tensor in tensors.values():
-        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        flat = tensor.detach().cpu().contiguous()
+        # Not by numpy, which takes from the storage's owner the right to let go of it.
+        size = flat.numel() * flat.element_size()
+        yield memoryview((ctypes.c_ubyte * size).from_address(flat.data_ptr())) if size else b""
 
 
 def _header(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> bytes:
