@@ -178,9 +178,8 @@ def _run(given: RoundInput, progress: Progress, ranks: Ranks) -> Report:
     made = _candidates(bench, adapter, keeps_adapter=keeps_adapter, measured=measured, rows=rows)
     del earlier, pull, after, measured  # They hold importance, which is as large as the model each time.
     found = _scored(bench, made, texts.slices, skills, parent=parent, base=base)
-    summary = _summary(bench, training, texts.fresh, note)
+    summary = _summary(bench, training, texts.fresh, note, merge_note)
     summary = replace(summary, importance_sequences=importance.sequences, moments_note=moments.note)
-    summary = replace(summary, merge_note=merge_note)
     return replace(
         _with_touched(_report(bench, Outcome.TRAINED, "", new_text), summary, material, training, given.fresh),
         slices=join_scores(base, parent, best, found.slices),
@@ -338,7 +337,9 @@ def _report(bench: Workbench, outcome: Outcome, detail: str, new_text: NewText) 
     )
 
 
-def _summary(bench: Workbench, training: Training, fresh: Encoded, note: str) -> TrainingSummary:
+def _summary(
+    bench: Workbench, training: Training, fresh: Encoded, replay_note: str, merge_note: str
+) -> TrainingSummary:
     text_bytes = sum(len(sample.text.encode()) for sample in fresh.samples)
     return TrainingSummary(
         steps=training.steps,
@@ -353,7 +354,8 @@ def _summary(bench: Workbench, training: Training, fresh: Encoded, note: str) ->
         early_stopped_at=training.early_stopped_at,
         phase_seconds=dict(bench.progress.phase_seconds),
         phase_peak_bytes=dict(bench.progress.phase_peak_bytes),
-        replay_note=note,
+        replay_note=replay_note,
+        merge_note=merge_note,
         checkpointing_note=bench.given.spec.checkpointing,
         compile_note=training.compile_note,
     )
