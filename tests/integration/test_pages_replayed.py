@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,9 @@ from mcp.client.stdio import StdioServerParameters
 from checkpoints.card import Card
 from checkpoints.generation_store import GenerationStore
 from serving.keys.entries import parse_entries
+from streams.document import Batch, Partition
 from tests.brokers import Broker, make_topic
-from tests.daemon_harness import Daemon, Home, daemon, fake_learner, fill, make_home, sentences
+from tests.daemon_harness import Daemon, Home, batch_of, daemon, fake_learner, fill, make_home, sentences
 from tests.fake_mlflow import serving as mlflow
 from tests.integration.test_deploy import run
 from tests.integration.test_deploy_jobs import kustomized
@@ -35,8 +36,13 @@ from tests.unproven import CURL, KUBECTL, PROMTOOL, program
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
 SMALL_MODEL: Final = ROOT / "daemon" / "demo" / "data" / "model"
-HERE: Final = ("README.md", "feedback.md", "files.md", "http.md", "keys.md", "kubernetes.md", "mlflow.md", "page.md")
+HERE: Final = (
+    *("README.md", "feedback.md", "files.md", "http.md", "keys.md", "kubernetes.md", "mlflow.md", "page.md"),
+    # Last: it goes back to the base.
+    "erasure.md",
+)
 """Pages whose commands are run in this file."""
+PERSONS_TEXTS: Final = 5
 ELSEWHERE: Final = {
     "classifier.md": "tests/integration/test_classifier.py",
     "dashboard.md": "tests/integration/test_classifier.py",
@@ -147,6 +153,8 @@ def running(place: Place) -> Iterator[Daemon]:
     """The service, once README's commands have been followed: a generation beside the base, and new text."""
     place.follow("README.md", {"riverkeep doctor": "riverkeep doctor --skip-model"})
     fill(place.home, before=0, fresh=200)
+    with place.home.store() as store:
+        store.append(batch_of_a_person())
     with daemon(place.home, learner=fake_learner("good")) as started:
         started.until(lambda control: control.readiness()["ready"], what="readiness")
         started.until(lambda control: control.request_round(), what="a round to be begun")
@@ -154,6 +162,12 @@ def running(place: Place) -> Iterator[Daemon]:
         started.until(lambda control: control.status()["serving"]["answering"] == 1, what="the swap")
         fill(place.home, before=0, fresh=200, seed=20)
         yield started
+
+
+def batch_of_a_person() -> Batch:
+    """Texts of the person whom the pages name."""
+    batch = batch_of(sentences(PERSONS_TEXTS, seed=4711), Partition("file:person", 0))
+    return replace(batch, documents=tuple(each._replace(key="user-4711") for each in batch.documents))
 
 
 def test_every_block_is_run_or_says_why_not() -> None:
@@ -177,11 +191,19 @@ def test_the_commands_of_a_page_work(page: str, place: Place, running: Daemon) -
     if page == "kubernetes.md":
         program("kubectl", KUBECTL)
         helm()
+    if page == "erasure.md":
+        fill(place.home, before=0, fresh=200, seed=40)
+        running.until(lambda control: control.find("user-4711")["samples"] == PERSONS_TEXTS, what="the person's texts")
     with mlflow() as (tracking, told):
         place.follow(page, elsewhere_of(page, place, tracking))
     assert bool(told.runs) == (page == "mlflow.md")
     if page == "kubernetes.md":
         running.until(lambda control: control.round(2)["ended_at"], what="the end of the round that was begun")
+    if page == "erasure.md":
+        running.until(lambda control: control.find("user-4711")["erased_at"], what="the erasure")
+        running.until(
+            lambda control: control.status()["serving"]["answering"] > 1, what="a generation without the text"
+        )
 
 
 def elsewhere_of(page: str, place: Place, tracking: str) -> dict[str, str]:
