@@ -63,6 +63,11 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
         "failed requests",
         "answers that are not wholly their generation's",
     ),
+    "the same of a vLLM that shares two cores": (
+        "vLLM, adapters: p99 latency during swaps / without",
+        "vLLM, adapters: failed requests",
+        "vLLM, adapters: answers that are not wholly their generation's",
+    ),
     "tokens/s through the door": tuple(
         f"smollm2: tokens/s through the door / directly, {manner}, {clients} clients"
         for manner in ("whole answers", "streams")
@@ -184,6 +189,7 @@ TOLD: Final[Mapping[str, tuple[Value, ...]]] = {
     r"records of (\d+) bytes": (detail("ingest", "record_bytes"),),
     r"\(([\d,]+) records/s\)": (detail("ingest", "records_per_s", "end_to_end"),),
     r"\((\d+) swaps\)": (counted("swap", "swaps"),),
+    r"\((\d+) swaps into one engine\)": (counted("swap", "vLLM, adapters: swaps"),),
     r"\(at a load of (\d+); a bare interpreter (\S+), `riverkeep status` (\S+), importing torch (\S+)\)": (
         detail("startup", "load", "before"),
         counted("startup", "a bare interpreter"),
