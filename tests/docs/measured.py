@@ -268,6 +268,9 @@ TOLD_BY_README: Final[Mapping[str, tuple[Value, ...]]] = {
         counted("architectures", "architectures served"),
         counted("architectures", "architectures refused"),
     ),
+    r"of (\d+) no small model could be made": (
+        counted("architectures", "architectures of which no small model could be made"),
+    ),
     r"and (\d+) answer or learn otherwise than by whole passes": (
         counted("architectures", "architectures that answer or learn otherwise"),
     ),

@@ -301,10 +301,8 @@ def test_it_is_warmed_with_recent_prompts_before_it_serves(
     assert seen == [(None, 2), (None, 3), (0, 2), (0, 3)]
 
 
-def test_the_old_generation_is_freed_with_its_last_answer(
-    store: GenerationStore, metrics: ServingMetrics, engine: Engine
-) -> None:
-    """Two are in memory while an answer of the old one is under way; one when it has ended."""
+def answering(store: GenerationStore, metrics: ServingMetrics, engine: Engine) -> tuple[Following, Answer]:
+    """Generation 0 serves, and a long answer of it is under way."""
     store.point_to(0)
     following = Following(store, metrics)
     following.look()
@@ -312,6 +310,14 @@ def test_the_old_generation_is_freed_with_its_last_answer(
     answer = Answer(following.switch.current, tokens=200)
     engine.submit(answer.job)
     answer.first_piece()
+    return following, answer
+
+
+def test_the_old_generation_is_freed_with_its_last_answer(
+    store: GenerationStore, metrics: ServingMetrics, engine: Engine
+) -> None:
+    """Two are in memory while an answer of the old one is under way; one when it has ended."""
+    following, answer = answering(store, metrics, engine)
     store.point_to(1)
     following.look()
     assert following.count("loaded_generations") == 2
@@ -324,13 +330,7 @@ def test_a_generation_gone_back_to_while_it_answers_is_not_loaded_again(
     store: GenerationStore, metrics: ServingMetrics, engine: Engine
 ) -> None:
     """A rollback soon after a swap: what is in memory for an answer under way answers the next ones too."""
-    store.point_to(0)
-    following = Following(store, metrics)
-    following.look()
-    assert following.switch.current
-    answer = Answer(following.switch.current, tokens=200)
-    engine.submit(answer.job)
-    answer.first_piece()
+    following, answer = answering(store, metrics, engine)
     for number in (1, 0):
         store.point_to(number)
         assert following.look() == number
